@@ -1,0 +1,3 @@
+//! The one place for identity, addresses and passwords.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Final delivery into Maildirs over LMTP.

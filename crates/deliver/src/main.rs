@@ -1,0 +1,3 @@
+//! Final delivery into Maildirs over LMTP.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! The IMAP server.
+
+fn main() {}

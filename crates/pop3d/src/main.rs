@@ -1,0 +1,3 @@
+//! The POP3 server.
+
+fn main() {}

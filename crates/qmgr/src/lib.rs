@@ -1,0 +1,1 @@
+//! The queue manager: routing, retry, reports, outbound SMTP.

@@ -1,0 +1,3 @@
+//! The queue manager: routing, retry, reports, outbound SMTP.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! SASL mechanisms and password schemes, without I/O.

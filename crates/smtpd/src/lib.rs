@@ -1,0 +1,1 @@
+//! The SMTP server: the dialogue and the accept decision.

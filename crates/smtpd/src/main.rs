@@ -1,0 +1,3 @@
+//! The SMTP server: the dialogue and the accept decision.
+
+fn main() {}

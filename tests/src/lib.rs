@@ -1,0 +1,1 @@
+//! The end-to-end harness: real daemons, real databases, real sockets.
