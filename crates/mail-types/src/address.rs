@@ -63,7 +63,9 @@ fn valid_label(label: &str) -> bool {
     let bytes = label.as_bytes();
     !bytes.is_empty()
         && bytes.len() <= 63
-        && bytes.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+        && bytes
+            .iter()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
         && bytes.first() != Some(&b'-')
         && bytes.last() != Some(&b'-')
 }
@@ -108,7 +110,10 @@ impl Address {
         if local.len() > 64 || local.chars().any(|c| c.is_control() || c == '\u{ff20}') {
             return Err(AddressError::LocalPart);
         }
-        Ok(Self { local: local.to_owned(), domain })
+        Ok(Self {
+            local: local.to_owned(),
+            domain,
+        })
     }
 
     /// Reads `local@domain`, the local part either a dot-atom or a quoted string; the split is at the
@@ -121,7 +126,11 @@ impl Address {
             return Self::new(&unquote(inner)?, domain);
         }
         // `\u` outside quotes is the old quoted-pair in a dot-string (RFC 821); it means `u`.
-        let plain = if local.contains('\\') { unquote(local)? } else { local.to_owned() };
+        let plain = if local.contains('\\') {
+            unquote(local)?
+        } else {
+            local.to_owned()
+        };
         if !is_dot_atom(&plain) {
             return Err(AddressError::LocalPart);
         }
@@ -182,9 +191,9 @@ fn is_dot_atom(text: &str) -> bool {
     !text.is_empty()
         && text.split('.').all(|atom| {
             !atom.is_empty()
-                && atom.chars().all(|c| {
-                    c.is_ascii_alphanumeric() || !c.is_ascii() || "!#$%&'*+-/=?^_`{|}~".contains(c)
-                })
+                && atom
+                    .chars()
+                    .all(|c| c.is_ascii_alphanumeric() || !c.is_ascii() || "!#$%&'*+-/=?^_`{|}~".contains(c))
         })
 }
 
@@ -255,7 +264,11 @@ impl fmt::Display for ReversePath {
 impl FromStr for ReversePath {
     type Err = AddressError;
     fn from_str(text: &str) -> Result<Self, AddressError> {
-        if text.is_empty() { Ok(Self::Null) } else { Address::parse(text).map(Self::Address) }
+        if text.is_empty() {
+            Ok(Self::Null)
+        } else {
+            Address::parse(text).map(Self::Address)
+        }
     }
 }
 
@@ -266,18 +279,47 @@ mod tests {
 
     #[test]
     fn spellings_of_one_address_are_one_value() {
-        for text in ["u@local.test", "\"u\"@local.test", "\\u@local.test", "\"\\u\"@LOCAL.test"] {
-            assert_eq!(Address::parse(text).unwrap().to_string(), "u@local.test", "{text}");
+        for text in [
+            "u@local.test",
+            "\"u\"@local.test",
+            "\\u@local.test",
+            "\"\\u\"@LOCAL.test",
+        ] {
+            assert_eq!(
+                Address::parse(text).unwrap().to_string(),
+                "u@local.test",
+                "{text}"
+            );
         }
     }
 
     #[test]
     fn what_is_not_an_address() {
         for text in [
-            "", "@", "a@", "@b.test", "a", "a@b@c.test", "a b@c.test", ".a@c.test", "a.@c.test", "a..b@c.test",
-            "\"a@c.test", "\"a\"b@c.test", "a@c..test", "a@-c.test", "a@[127.0.0.1]", "a@127.0.0.1",
-            "a@2130706433", "a@c.test:25", "u\u{ff20}local.test", "u@local\u{3002}test", "u@xn--a",
-            "\"a\nb\"@c.test", "u@../x", "u@.",
+            "",
+            "@",
+            "a@",
+            "@b.test",
+            "a",
+            "a@b@c.test",
+            "a b@c.test",
+            ".a@c.test",
+            "a.@c.test",
+            "a..b@c.test",
+            "\"a@c.test",
+            "\"a\"b@c.test",
+            "a@c..test",
+            "a@-c.test",
+            "a@[127.0.0.1]",
+            "a@127.0.0.1",
+            "a@2130706433",
+            "a@c.test:25",
+            "u\u{ff20}local.test",
+            "u@local\u{3002}test",
+            "u@xn--a",
+            "\"a\nb\"@c.test",
+            "u@../x",
+            "u@.",
         ] {
             assert!(Address::parse(text).is_err(), "{text:?}");
         }

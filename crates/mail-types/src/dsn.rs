@@ -17,7 +17,11 @@ pub struct Notify {
 
 impl Notify {
     /// `NOTIFY=NEVER`: all three off.
-    pub const NEVER: Self = Self { success: false, failure: false, delay: false };
+    pub const NEVER: Self = Self {
+        success: false,
+        failure: false,
+        delay: false,
+    };
 
     /// Reads the value of `NOTIFY=`; `NEVER` stands alone, nothing may be empty or unknown.
     pub fn parse(value: &str) -> Option<Self> {
@@ -39,11 +43,14 @@ impl Notify {
 
 impl fmt::Display for Notify {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let words: Vec<&str> =
-            [(self.success, "SUCCESS"), (self.failure, "FAILURE"), (self.delay, "DELAY")]
-                .into_iter()
-                .filter_map(|(on, word)| on.then_some(word))
-                .collect();
+        let words: Vec<&str> = [
+            (self.success, "SUCCESS"),
+            (self.failure, "FAILURE"),
+            (self.delay, "DELAY"),
+        ]
+        .into_iter()
+        .filter_map(|(on, word)| on.then_some(word))
+        .collect();
         f.write_str(if words.is_empty() { "NEVER" } else { "" })?;
         f.write_str(&words.join(","))
     }
@@ -71,13 +78,17 @@ impl OriginalRecipient {
     /// Reads `type;xtext`.
     pub fn parse(value: &str) -> Option<Self> {
         let (addr_type, address) = value.split_once(';')?;
-        let valid = !addr_type.is_empty() && addr_type.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        let valid =
+            !addr_type.is_empty() && addr_type.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
         let address = xtext_decode(address)?;
         // A control character would travel into reports and logs.
         if !valid || address.is_empty() || address.chars().any(char::is_control) {
             return None;
         }
-        Some(Self { addr_type: addr_type.to_ascii_lowercase(), address })
+        Some(Self {
+            addr_type: addr_type.to_ascii_lowercase(),
+            address,
+        })
     }
 }
 
@@ -132,7 +143,10 @@ mod tests {
     #[test]
     fn notify_values() {
         assert_eq!(Notify::parse("never"), Some(Notify::NEVER));
-        assert_eq!(Notify::parse("SUCCESS,delay").unwrap().to_string(), "SUCCESS,DELAY");
+        assert_eq!(
+            Notify::parse("SUCCESS,delay").unwrap().to_string(),
+            "SUCCESS,DELAY"
+        );
         for bad in ["", "NEVER,SUCCESS", "FOO", "SUCCESS,"] {
             assert_eq!(Notify::parse(bad), None, "{bad}");
         }

@@ -51,7 +51,11 @@ impl FromStr for MailId {
     type Err = IdError;
     fn from_str(text: &str) -> Result<Self, IdError> {
         let bytes: [u8; 20] = text.as_bytes().try_into().map_err(|_| IdError)?;
-        if bytes.iter().all(u8::is_ascii_alphanumeric) { Ok(Self(bytes)) } else { Err(IdError) }
+        if bytes.iter().all(u8::is_ascii_alphanumeric) {
+            Ok(Self(bytes))
+        } else {
+            Err(IdError)
+        }
     }
 }
 
@@ -123,14 +127,16 @@ impl fmt::Display for DeliveryKey {
 impl FromStr for DeliveryKey {
     type Err = IdError;
     fn from_str(text: &str) -> Result<Self, IdError> {
-        let (id, recipient) = text.strip_prefix('Q').and_then(|t| t.split_once('R').map(|_| t)).map_or(
-            Err(IdError),
-            |t| match (t.get(..20), t.get(20..).and_then(|r| r.strip_prefix('R'))) {
-                (Some(id), Some(recipient)) => Ok((id, recipient)),
-                _ => Err(IdError),
-            },
-        )?;
-        Ok(Self { id: id.parse()?, recipient: recipient.parse().map_err(|_| IdError)? })
+        // The id may itself hold an R, so the split is by position.
+        let (id, rest) = text
+            .strip_prefix('Q')
+            .and_then(|t| t.split_at_checked(20))
+            .ok_or(IdError)?;
+        let recipient = rest.strip_prefix('R').ok_or(IdError)?;
+        Ok(Self {
+            id: id.parse()?,
+            recipient: recipient.parse().map_err(|_| IdError)?,
+        })
     }
 }
 
@@ -153,7 +159,10 @@ mod tests {
     #[test]
     fn delivery_keys_round_trip() {
         // The id itself may hold the letter R.
-        let key = DeliveryKey { id: "RRRRRRRRRRRRRRRRRRRR".parse().unwrap(), recipient: 12 };
+        let key = DeliveryKey {
+            id: "RRRRRRRRRRRRRRRRRRRR".parse().unwrap(),
+            recipient: 12,
+        };
         assert_eq!(key.to_string(), "QRRRRRRRRRRRRRRRRRRRRR12");
         assert_eq!(key.to_string().parse::<DeliveryKey>().unwrap(), key);
         assert!("Qabc".parse::<DeliveryKey>().is_err());

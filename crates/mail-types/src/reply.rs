@@ -17,7 +17,11 @@ pub struct EnhancedStatus {
 impl EnhancedStatus {
     /// Makes a code; meant for constants.
     pub const fn new(class: u8, subject: u16, detail: u16) -> Self {
-        Self { class, subject, detail }
+        Self {
+            class,
+            subject,
+            detail,
+        }
     }
 }
 
@@ -38,7 +42,11 @@ impl FromStr for EnhancedStatus {
         };
         let (class, subject, detail) = (number().ok_or(())?, number().ok_or(())?, number().ok_or(())?);
         match (class, parts.next()) {
-            (2 | 4 | 5, None) => Ok(Self { class: class as u8, subject, detail }),
+            (2 | 4 | 5, None) => Ok(Self {
+                class: class as u8,
+                subject,
+                detail,
+            }),
             _ => Err(()),
         }
     }
@@ -58,12 +66,20 @@ pub struct Reply {
 impl Reply {
     /// A reply with an enhanced status.
     pub fn new(code: u16, status: EnhancedStatus, text: impl Into<String>) -> Self {
-        Self { code, status: Some(status), text: text.into() }
+        Self {
+            code,
+            status: Some(status),
+            text: text.into(),
+        }
     }
 
     /// A reply without an enhanced status.
     pub fn plain(code: u16, text: impl Into<String>) -> Self {
-        Self { code, status: None, text: text.into() }
+        Self {
+            code,
+            status: None,
+            text: text.into(),
+        }
     }
 
     /// 2xx.
