@@ -1,0 +1,1 @@
+//! MIME structure: ENVELOPE, BODYSTRUCTURE and access to sections.

@@ -1,0 +1,1 @@
+//! Delivery status notifications: composing RFC 3464 reports.
