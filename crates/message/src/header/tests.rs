@@ -40,7 +40,8 @@ fn both_line_ends_are_understood() {
 
 #[test]
 fn odd_messages_of_s66() {
-    let cases: [(&[u8], &[u8], &[u8], HeaderEnd); 8] = [
+    type Case = (&'static [u8], &'static [u8], &'static [u8], HeaderEnd);
+    let cases: [Case; 8] = [
         (b"", b"", b"", HeaderEnd::EndOfMessage),
         (b"\r\nbody", b"", b"body", HeaderEnd::Separator),
         (b"A: 1\r\n", b"A: 1\r\n", b"", HeaderEnd::EndOfMessage),
