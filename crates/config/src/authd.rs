@@ -1,0 +1,145 @@
+//! `[authd]`: the database of domains, mailboxes and aliases, and logins.
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::check::{Checks, Section};
+use crate::general::General;
+use crate::types::{AbsolutePath, DurationText, SecretFile};
+
+/// The database of domains, mailboxes and aliases, and logins.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Authd {
+    /// Where domains, mailboxes and aliases are kept: `sqlite` (a file of our own) or `mysql` (a MySQL or
+    /// MariaDB database with the tables of PostfixAdmin).
+    pub backend: Backend,
+    /// File of the SQLite directory; made on first use. Default: `directory.sqlite` in `state_dir`.
+    pub sqlite_file: Option<AbsolutePath>,
+    /// The MySQL or MariaDB server; used with `backend = "mysql"`.
+    pub mysql: Mysql,
+    /// Most targets that one recipient may expand to.
+    #[schemars(range(min = 1, max = 100_000))]
+    pub virtual_alias_expansion_limit: u32,
+    /// How many aliases may lead from one to the next.
+    #[schemars(range(min = 1, max = 1_000))]
+    pub virtual_alias_recursion_limit: u32,
+    /// How long a client waits after a wrong password; doubled with each further one.
+    #[schemars(extend("x-min" = "0s", "x-max" = "1m"))]
+    pub auth_failure_delay: DurationText,
+    /// The longest wait after wrong passwords.
+    #[schemars(extend("x-min" = "0s", "x-max" = "5m"))]
+    pub auth_failure_delay_limit: DurationText,
+    /// How many expensive password checks may wait for a processor; more are a temporary failure.
+    #[schemars(range(min = 1, max = 10_000))]
+    pub hash_queue_limit: u32,
+    /// How long a client may take between two steps of a login.
+    #[schemars(extend("x-min" = "1s", "x-max" = "10m"))]
+    pub sasl_exchange_timeout: DurationText,
+}
+
+/// The kinds of database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub enum Backend {
+    /// An embedded file.
+    Sqlite,
+    /// MySQL or MariaDB.
+    Mysql,
+}
+
+/// The MySQL or MariaDB server.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(inline)]
+pub struct Mysql {
+    /// Host name or address of the server; not used where `socket` is set.
+    pub host: String,
+    /// TCP port of the server.
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: u16,
+    /// Unix socket of the server; used instead of `host` and `port`.
+    pub socket: Option<AbsolutePath>,
+    /// Account at the server; the right to SELECT is enough for mail.
+    pub user: String,
+    /// File whose first line is the password; only its owner may be able to read it. Default: no password.
+    pub password_file: Option<SecretFile>,
+    /// Name of the database.
+    pub database: String,
+    /// Most connections to the server.
+    #[schemars(range(min = 1, max = 32))]
+    pub pool_size: u32,
+    /// Most questions that may wait for a connection; more are a temporary failure.
+    #[schemars(range(min = 1, max = 10_000))]
+    pub queue_limit: u32,
+    /// How long connecting may take, with the handshake.
+    #[schemars(extend("x-min" = "100ms", "x-max" = "30s"))]
+    pub connect_timeout: DurationText,
+    /// How long one query may take.
+    #[schemars(extend("x-min" = "100ms", "x-max" = "30s"))]
+    pub query_timeout: DurationText,
+    /// How long one question may take in all, with the wait for a connection.
+    #[schemars(extend("x-min" = "100ms", "x-max" = "30s"))]
+    pub total_timeout: DurationText,
+}
+
+impl Default for Authd {
+    fn default() -> Self {
+        Self {
+            backend: Backend::Sqlite,
+            sqlite_file: None,
+            mysql: Mysql::default(),
+            virtual_alias_expansion_limit: 1_000,
+            virtual_alias_recursion_limit: 1_000,
+            auth_failure_delay: DurationText::from_secs(2),
+            auth_failure_delay_limit: DurationText::from_secs(16),
+            hash_queue_limit: 64,
+            sasl_exchange_timeout: DurationText::from_secs(60),
+        }
+    }
+}
+
+impl Default for Mysql {
+    fn default() -> Self {
+        Self {
+            host: "localhost".to_owned(),
+            port: 3306,
+            socket: None,
+            user: "postrider".to_owned(),
+            password_file: None,
+            database: "postfix".to_owned(),
+            pool_size: 8,
+            queue_limit: 256,
+            connect_timeout: DurationText::from_secs(2),
+            query_timeout: DurationText::from_secs(3),
+            total_timeout: DurationText::from_secs(4),
+        }
+    }
+}
+
+impl Authd {
+    /// The SQLite file.
+    pub fn sqlite_path(&self, general: &General) -> PathBuf {
+        match &self.sqlite_file {
+            Some(file) => file.as_path().to_owned(),
+            None => general.state_dir.join("directory.sqlite"),
+        }
+    }
+}
+
+impl Section for Authd {
+    const NAME: &'static str = "authd";
+
+    fn check(&self, checks: &mut Checks<'_>) {
+        if self.auth_failure_delay_limit.get() < self.auth_failure_delay.get() {
+            checks.add(
+                "auth_failure_delay_limit",
+                "it is shorter than auth_failure_delay".to_owned(),
+                "make it at least as long",
+            );
+        }
+    }
+}

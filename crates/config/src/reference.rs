@@ -1,0 +1,161 @@
+//! The reference page and the sample file, generated from the code that reads the options.
+
+use std::fmt::Write as _;
+
+use crate::check::Section;
+use crate::schema::{self, OptionSchema};
+use crate::smtpd::{SERVICE_PRESETS, SmtpdOptions};
+use crate::{Authd, Deliver, General, Imapd, Pop3d, Qmgr, Tls};
+
+/// A section with its options.
+pub(crate) struct SectionSchema {
+    pub(crate) name: &'static str,
+    pub(crate) description: String,
+    pub(crate) options: Vec<OptionSchema>,
+}
+
+/// All sections, in the order of the documentation.
+pub(crate) fn sections() -> Vec<SectionSchema> {
+    fn of<S: Section>() -> SectionSchema {
+        SectionSchema {
+            name: S::NAME,
+            description: schema::json_schema::<S>()["description"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned(),
+            options: schema::options::<S>(),
+        }
+    }
+    vec![
+        of::<General>(),
+        of::<Tls>(),
+        of::<Authd>(),
+        of::<SmtpdOptions>(),
+        of::<Qmgr>(),
+        of::<Deliver>(),
+        of::<Imapd>(),
+        of::<Pop3d>(),
+    ]
+}
+
+/// The reference page `docs/configuration.md`.
+pub fn markdown() -> String {
+    let mut out = String::from(MARKDOWN_HEAD);
+    for section in sections() {
+        let _ = writeln!(out, "\n## [{}]\n\n{}", section.name, section.description);
+        for option in &section.options {
+            let _ = write!(
+                out,
+                "\n### {}\n\n{}\n\n{}\n",
+                option.name,
+                option.description,
+                facts(option)
+            );
+        }
+        if section.name == SmtpdOptions::NAME {
+            let _ = write!(
+                out,
+                "\n### Built-in services\n\n{PRESET_TEXT}\n\n```toml\n{}```\n",
+                preset_tables()
+            );
+        }
+    }
+    out
+}
+
+/// Type, bounds and default on one line.
+fn facts(option: &OptionSchema) -> String {
+    let mut facts = format!("Type: {}", option.kind);
+    if let (Some(min), Some(max)) = (&option.min, &option.max) {
+        let _ = write!(facts, ", {min} to {max}");
+    }
+    match (&option.default_text, &option.default) {
+        (Some(text), _) => facts.push_str(&format!(". Default: {text}.")),
+        (None, Some(value)) => facts.push_str(&format!(". Default: `{value}`.")),
+        (None, None) => facts.push_str(". Default: not set."),
+    }
+    if option.process_wide {
+        facts.push_str(" For the whole process, not for one service.");
+    }
+    facts
+}
+
+/// The sample file `deploy/postrider.toml`: every option as a comment with its default.
+pub fn sample() -> String {
+    let mut out = String::from(SAMPLE_HEAD);
+    for section in sections() {
+        let _ = write!(out, "\n{}[{}]\n", comment(&section.description), section.name);
+        let mut table = "";
+        for option in &section.options {
+            let (parent, name) = option.name.rsplit_once('.').unwrap_or(("", &option.name));
+            if parent != table {
+                let _ = write!(out, "\n[{}.{parent}]\n", section.name);
+                table = parent;
+            }
+            let default = match (&option.default_text, &option.default) {
+                (None, Some(value)) => value.as_str(),
+                _ => "",
+            };
+            let _ = write!(
+                out,
+                "\n{}#{name} ={}{default}\n",
+                comment(&option.description),
+                if default.is_empty() { "" } else { " " }
+            );
+        }
+        if section.name == SmtpdOptions::NAME {
+            let _ = write!(out, "\n{}", comment(PRESET_TEXT));
+            for line in preset_tables().lines() {
+                let _ = writeln!(out, "{}", format!("# {line}").trim_end());
+            }
+        }
+    }
+    out
+}
+
+/// The presets under the names that they have in the file.
+fn preset_tables() -> String {
+    SERVICE_PRESETS
+        .trim_start()
+        .replace("\n[", "\n[smtpd.service.")
+        .replacen('[', "[smtpd.service.", 1)
+}
+
+/// `text` as comment lines of at most 100 columns.
+fn comment(text: &str) -> String {
+    let mut out = String::new();
+    let mut line = String::from("#");
+    for word in text.split_whitespace() {
+        if line.len() + 1 + word.len() > 100 {
+            let _ = writeln!(out, "{line}");
+            line = String::from("#");
+        }
+        let _ = write!(line, " {word}");
+    }
+    let _ = writeln!(out, "{line}");
+    out
+}
+
+const MARKDOWN_HEAD: &str = "\
+<!-- Generated from crates/config: run `UPDATE=1 cargo test -p config` after a change there. -->
+# Configuration
+
+All processes read one TOML file, `/etc/postrider/postrider.toml` unless `--config` names another. `--config` may be
+given more than once; a later file wins option by option. `mailctl config check` finds what is wrong with a file,
+`mailctl config show` prints what is in force. A process reads the file again on SIGHUP (`systemctl reload`); where the
+new file is wrong, it goes on with the old configuration and says so in its log. What a process cannot change while it
+runs (addresses, directories, the kind of database) takes effect at its next start.
+
+A duration is text with a unit: `\"90s\"`, `\"5m\"`, `\"4h\"`, `\"5d\"`. A size is a number of bytes or text with a unit that is a
+power of 1024: `\"50M\"`. Networks are written like `\"192.0.2.0/24\"` and `\"2001:db8::/32\"`. Secrets are never values: an
+option names a file that only its owner can read.
+";
+
+const SAMPLE_HEAD: &str = "\
+# Postrider: the configuration of all processes. Every option is shown with its default; remove the # to
+# change one. docs/configuration.md has types and bounds; `mailctl config check` checks this file.
+# Generated from crates/config.
+";
+
+const PRESET_TEXT: &str = "These services exist without being written down; a table of the same name changes \
+them option by option, and `listen = []` turns one off.";
