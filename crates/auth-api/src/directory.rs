@@ -1,7 +1,16 @@
 //! Questions about addresses: where does this recipient deliver, how is this address routed, which
 //! Maildir is it, may this login send as that address.
 
-use mail_types::{Address, Domain, EnhancedStatus};
+use mail_types::{Address, EnhancedStatus};
+
+/// Whom `ResolveRecipient` is asked about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Recipient {
+    /// An address as typed.
+    Address(Address),
+    /// Bare `<postmaster>` (RFC 5321 4.5.1): the configured `postmaster_address` gets it.
+    Postmaster,
+}
 
 /// The class of a recipient's domain (Postfix ADDRESS_CLASS_README; compat.md 2.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -168,13 +177,4 @@ pub enum SenderLogin {
     Owned,
     /// It may not.
     NotOwned,
-}
-
-/// A domain that a question was about, with its class.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ClassifiedDomain {
-    /// The domain.
-    pub domain: Domain,
-    /// Its class.
-    pub class: DomainClass,
 }

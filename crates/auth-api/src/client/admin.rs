@@ -1,0 +1,182 @@
+//! The Admin service's methods of [`Client`]; they need the admin socket.
+
+use mail_types::{Address, Domain, Secret};
+use tonic::transport::Channel;
+use tonic::{Response, Status, Streaming};
+
+use super::link::Retry;
+use super::{Client, MAX_ANSWER};
+use crate::admin::{
+    AdminError, AliasDomainRecord, AliasRecord, AliasUpdate, DomainRecord, DomainUpdate, MailboxRecord,
+    MailboxUpdate, NewMailbox,
+};
+use crate::convert::Malformed;
+use crate::convert::admin::{alias_update, change_result, domain_update, mailbox_update};
+use crate::pb::admin as pb;
+use crate::pb::admin::admin_client::AdminClient;
+use crate::{ADMIN_TIMEOUT, Trace, Unavailable};
+
+/// Makes a unary change and turns its answer into a result.
+macro_rules! change {
+    ($self:ident, $method:ident, $request:expr) => {{
+        let request = $request;
+        let answer = $self
+            .inner
+            .questions
+            .call(
+                request,
+                Trace::default(),
+                ADMIN_TIMEOUT,
+                Retry::No,
+                async |channel, request| admin(channel).$method(request).await,
+            )
+            .await?;
+        change_result(answer)
+    }};
+}
+
+/// Collects a list; the whole of it, or an error.
+macro_rules! list {
+    ($self:ident, $method:ident, $request:expr) => {{
+        let request = $request;
+        $self
+            .inner
+            .questions
+            .call(
+                request,
+                Trace::default(),
+                ADMIN_TIMEOUT,
+                Retry::Yes,
+                async |channel, request| collect(admin(channel).$method(request).await?).await,
+            )
+            .await?
+            .into_iter()
+            .map(|row| Ok(row.try_into().map_err(malformed)?))
+            .collect()
+    }};
+}
+
+impl Client {
+    /// All domains, by name.
+    pub async fn domains(&self) -> Result<Vec<DomainRecord>, Unavailable> {
+        list!(self, list_domains, pb::ListDomainsRequest {})
+    }
+
+    /// Adds a domain.
+    pub async fn create_domain(&self, record: DomainRecord) -> Result<(), AdminError> {
+        change!(self, create_domain, pb::Domain::from(record))
+    }
+
+    /// Changes a domain.
+    pub async fn update_domain(&self, domain: &Domain, update: DomainUpdate) -> Result<(), AdminError> {
+        change!(self, update_domain, domain_update(domain, update))
+    }
+
+    /// Deletes a domain with its mailboxes, aliases and alias domain rows. Maildirs stay.
+    pub async fn delete_domain(&self, domain: &Domain) -> Result<(), AdminError> {
+        change!(self, delete_domain, name(domain))
+    }
+
+    /// All alias domains, or those that mirror `target`.
+    pub async fn alias_domains(
+        &self,
+        target: Option<&Domain>,
+    ) -> Result<Vec<AliasDomainRecord>, Unavailable> {
+        list!(self, list_alias_domains, list_request(target))
+    }
+
+    /// Makes one domain mirror another.
+    pub async fn create_alias_domain(&self, record: AliasDomainRecord) -> Result<(), AdminError> {
+        change!(self, create_alias_domain, pb::AliasDomain::from(record))
+    }
+
+    /// Ends the mirroring of `alias_domain`.
+    pub async fn delete_alias_domain(&self, alias_domain: &Domain) -> Result<(), AdminError> {
+        change!(self, delete_alias_domain, name(alias_domain))
+    }
+
+    /// All mailboxes, or those of one domain, by address.
+    pub async fn mailboxes(&self, domain: Option<&Domain>) -> Result<Vec<MailboxRecord>, Unavailable> {
+        list!(self, list_mailboxes, list_request(domain))
+    }
+
+    /// Adds a mailbox, with the alias row for it.
+    pub async fn create_mailbox(&self, mailbox: NewMailbox) -> Result<(), AdminError> {
+        change!(self, create_mailbox, pb::NewMailbox::from(mailbox))
+    }
+
+    /// Changes a mailbox.
+    pub async fn update_mailbox(&self, address: &Address, update: MailboxUpdate) -> Result<(), AdminError> {
+        change!(self, update_mailbox, mailbox_update(address, update))
+    }
+
+    /// Deletes a mailbox, its alias row, and its mention in other aliases. The Maildir stays.
+    pub async fn delete_mailbox(&self, address: &Address) -> Result<(), AdminError> {
+        change!(self, delete_mailbox, name(address))
+    }
+
+    /// Sets a mailbox's password.
+    pub async fn set_password(&self, address: &Address, password: Secret) -> Result<(), AdminError> {
+        let request = pb::SetPasswordRequest {
+            address: address.to_string(),
+            password: password.expose().to_vec(),
+        };
+        change!(self, set_password, request)
+    }
+
+    /// All aliases, or those of one domain, by address.
+    pub async fn aliases(&self, domain: Option<&Domain>) -> Result<Vec<AliasRecord>, Unavailable> {
+        list!(self, list_aliases, list_request(domain))
+    }
+
+    /// Adds an alias.
+    pub async fn create_alias(&self, record: AliasRecord) -> Result<(), AdminError> {
+        change!(self, create_alias, pb::Alias::from(record))
+    }
+
+    /// Changes the alias of `address` (or `@domain`).
+    pub async fn update_alias(&self, address: &str, update: AliasUpdate) -> Result<(), AdminError> {
+        change!(self, update_alias, alias_update(address, update))
+    }
+
+    /// Deletes the alias of `address` (or `@domain`).
+    pub async fn delete_alias(&self, address: &str) -> Result<(), AdminError> {
+        change!(self, delete_alias, name(address))
+    }
+}
+
+fn admin(channel: Channel) -> AdminClient<Channel> {
+    AdminClient::new(channel).max_decoding_message_size(MAX_ANSWER)
+}
+
+fn name(name: impl ToString) -> pb::Name {
+    pb::Name {
+        name: name.to_string(),
+    }
+}
+
+fn list_request(domain: Option<&Domain>) -> pb::ListRequest {
+    pb::ListRequest {
+        domain: domain.map(ToString::to_string).unwrap_or_default(),
+    }
+}
+
+fn malformed(error: impl Into<Malformed>) -> Unavailable {
+    error.into().into()
+}
+
+/// Reads a stream to its end.
+async fn collect<T>(response: Response<Streaming<T>>) -> Result<Response<Vec<T>>, Status> {
+    let mut stream = response.into_inner();
+    let mut rows = Vec::new();
+    while let Some(row) = stream.message().await? {
+        rows.push(row);
+    }
+    Ok(Response::new(rows))
+}
+
+impl From<std::convert::Infallible> for Malformed {
+    fn from(never: std::convert::Infallible) -> Self {
+        match never {}
+    }
+}

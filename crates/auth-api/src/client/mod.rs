@@ -1,0 +1,204 @@
+//! The client: one cheap handle, cloned into every session of a daemon.
+
+mod admin;
+mod exchange;
+mod link;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use mail_types::{Address, Secret};
+
+use self::link::{Link, Retry};
+use crate::directory::{MailboxAnswer, Recipient, Resolution, Route, SenderLogin};
+use crate::pb::directory as pb;
+use crate::pb::directory::directory_client::DirectoryClient;
+use crate::pb::sasl::sasl_client::SaslClient;
+use crate::sasl::{LoginContext, LoginStep};
+use crate::{CALL_TIMEOUT, Trace, Unavailable};
+
+pub use self::exchange::Exchange;
+
+/// Answers are at most this long.
+const MAX_ANSWER: usize = 4 << 20;
+
+/// Asks authd. Cloning is cheap and shares the connections: one for questions, one for logins.
+///
+/// Nothing is opened before the first call, so this may be made before authd runs; a connection that broke
+/// is opened again by the next call. All methods need a tokio runtime.
+#[derive(Clone)]
+pub struct Client {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    questions: Link,
+    logins: Link,
+}
+
+impl Client {
+    /// A client of the role's socket, `run_dir/authd/ROLE/sock`.
+    pub fn connect(socket: impl Into<PathBuf>) -> Self {
+        let socket = socket.into();
+        Self {
+            inner: Arc::new(Inner {
+                questions: Link::new(socket.clone()),
+                logins: Link::new(socket),
+            }),
+        }
+    }
+
+    /// Where an envelope recipient delivers (roles smtpd, qmgr, admin).
+    pub async fn resolve(&self, recipient: &Address, trace: Trace) -> Result<Resolution, Unavailable> {
+        self.resolve_recipient(&Recipient::Address(recipient.clone()), trace)
+            .await
+    }
+
+    /// Where bare `<postmaster>` delivers (roles smtpd, qmgr, admin).
+    pub async fn resolve_postmaster(&self, trace: Trace) -> Result<Resolution, Unavailable> {
+        self.resolve_recipient(&Recipient::Postmaster, trace).await
+    }
+
+    async fn resolve_recipient(
+        &self,
+        recipient: &Recipient,
+        trace: Trace,
+    ) -> Result<Resolution, Unavailable> {
+        let request = pb::ResolveRecipientRequest::from(recipient);
+        let answer = self
+            .inner
+            .questions
+            .call(
+                request,
+                trace,
+                CALL_TIMEOUT,
+                Retry::Yes,
+                async |channel, request| directory(channel).resolve_recipient(request).await,
+            )
+            .await?;
+        Ok(answer.try_into()?)
+    }
+
+    /// Transport and next hop of a final address (roles qmgr, admin).
+    pub async fn route(&self, final_address: &Address, trace: Trace) -> Result<Route, Unavailable> {
+        let request = pb::RouteRequest {
+            final_address: final_address.to_string(),
+        };
+        let answer = self
+            .inner
+            .questions
+            .call(
+                request,
+                trace,
+                CALL_TIMEOUT,
+                Retry::Yes,
+                async |channel, request| directory(channel).route(request).await,
+            )
+            .await?;
+        Ok(answer.try_into()?)
+    }
+
+    /// Where the mailbox of a final address lies (roles deliver, imapd, pop3d, admin).
+    pub async fn lookup_mailbox(
+        &self,
+        final_address: &Address,
+        trace: Trace,
+    ) -> Result<MailboxAnswer, Unavailable> {
+        let request = pb::LookupMailboxRequest {
+            final_address: final_address.to_string(),
+        };
+        let answer = self
+            .inner
+            .questions
+            .call(
+                request,
+                trace,
+                CALL_TIMEOUT,
+                Retry::Yes,
+                async |channel, request| directory(channel).lookup_mailbox(request).await,
+            )
+            .await?;
+        Ok(answer.try_into()?)
+    }
+
+    /// Whether a login may send as an address (roles smtpd, admin).
+    pub async fn check_sender_login(
+        &self,
+        login: &Address,
+        sender: &Address,
+        trace: Trace,
+    ) -> Result<SenderLogin, Unavailable> {
+        let request = pb::CheckSenderLoginRequest {
+            login: login.to_string(),
+            sender: sender.to_string(),
+        };
+        let answer = self
+            .inner
+            .questions
+            .call(
+                request,
+                trace,
+                CALL_TIMEOUT,
+                Retry::Yes,
+                async |channel, request| directory(channel).check_sender_login(request).await,
+            )
+            .await?;
+        Ok(if answer.owned {
+            SenderLogin::Owned
+        } else {
+            SenderLogin::NotOwned
+        })
+    }
+
+    /// The SASL mechanisms to offer to a connection, best first (roles smtpd, imapd, pop3d, admin).
+    pub async fn mechanisms(&self, context: &LoginContext) -> Result<Vec<String>, Unavailable> {
+        let request = crate::pb::sasl::MechanismsRequest {
+            context: Some(context.into()),
+        };
+        let trace = Trace {
+            session: Some(context.session),
+            message: None,
+        };
+        let answer = self
+            .inner
+            .logins
+            .call(
+                request,
+                trace,
+                CALL_TIMEOUT,
+                Retry::Yes,
+                async |channel, request| sasl(channel).mechanisms(request).await,
+            )
+            .await?;
+        Ok(answer.mechanisms)
+    }
+
+    /// Starts a login and takes its first step. `initial` is the initial response, base64 removed, where the
+    /// client sent one. While the step is a challenge, go on with [`Exchange::next`]; drop the exchange to
+    /// abandon it. Trouble of any kind is [`LoginStep::TemporaryFailure`].
+    pub async fn login(
+        &self,
+        context: &LoginContext,
+        mechanism: &str,
+        initial: Option<Secret>,
+    ) -> (LoginStep, Exchange) {
+        Exchange::start(&self.inner.logins, context, mechanism, initial).await
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Client")
+            .field(&self.inner.questions.socket())
+            .finish()
+    }
+}
+
+fn directory(channel: tonic::transport::Channel) -> DirectoryClient<tonic::transport::Channel> {
+    DirectoryClient::new(channel).max_decoding_message_size(MAX_ANSWER)
+}
+
+fn sasl(channel: tonic::transport::Channel) -> SaslClient<tonic::transport::Channel> {
+    SaslClient::new(channel).max_decoding_message_size(MAX_ANSWER)
+}

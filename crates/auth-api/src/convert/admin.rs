@@ -1,0 +1,244 @@
+//! `postrider.admin.v1`.
+
+use mail_types::{Address, Domain, Secret};
+
+use super::{Malformed, address, domain};
+use crate::admin::{
+    AdminError, AliasDomainRecord, AliasRecord, AliasUpdate, DomainRecord, DomainUpdate, MailboxRecord,
+    MailboxUpdate, NewMailbox,
+};
+use crate::pb::admin as pb;
+
+impl From<DomainRecord> for pb::Domain {
+    fn from(record: DomainRecord) -> Self {
+        Self {
+            domain: record.domain.to_string(),
+            description: record.description,
+            transport: record.transport,
+            backupmx: record.backupmx,
+            active: record.active,
+            aliases: record.aliases,
+            mailboxes: record.mailboxes,
+            maxquota: record.maxquota,
+            quota: record.quota,
+        }
+    }
+}
+
+impl TryFrom<pb::Domain> for DomainRecord {
+    type Error = Malformed;
+    fn try_from(row: pb::Domain) -> Result<Self, Malformed> {
+        Ok(Self {
+            domain: domain(&row.domain)?,
+            description: row.description,
+            transport: row.transport,
+            backupmx: row.backupmx,
+            active: row.active,
+            aliases: row.aliases,
+            mailboxes: row.mailboxes,
+            maxquota: row.maxquota,
+            quota: row.quota,
+        })
+    }
+}
+
+/// The wire form of a change.
+pub fn domain_update(name: &Domain, update: DomainUpdate) -> pb::DomainUpdate {
+    pb::DomainUpdate {
+        domain: name.to_string(),
+        description: update.description,
+        transport: update.transport,
+        backupmx: update.backupmx,
+        active: update.active,
+        aliases: update.aliases,
+        mailboxes: update.mailboxes,
+        maxquota: update.maxquota,
+        quota: update.quota,
+    }
+}
+
+impl TryFrom<pb::DomainUpdate> for (Domain, DomainUpdate) {
+    type Error = Malformed;
+    fn try_from(row: pb::DomainUpdate) -> Result<Self, Malformed> {
+        let update = DomainUpdate {
+            description: row.description,
+            transport: row.transport,
+            backupmx: row.backupmx,
+            active: row.active,
+            aliases: row.aliases,
+            mailboxes: row.mailboxes,
+            maxquota: row.maxquota,
+            quota: row.quota,
+        };
+        Ok((domain(&row.domain)?, update))
+    }
+}
+
+impl From<AliasDomainRecord> for pb::AliasDomain {
+    fn from(record: AliasDomainRecord) -> Self {
+        Self {
+            alias_domain: record.alias_domain.to_string(),
+            target_domain: record.target_domain.to_string(),
+            active: record.active,
+        }
+    }
+}
+
+impl TryFrom<pb::AliasDomain> for AliasDomainRecord {
+    type Error = Malformed;
+    fn try_from(row: pb::AliasDomain) -> Result<Self, Malformed> {
+        Ok(Self {
+            alias_domain: domain(&row.alias_domain)?,
+            target_domain: domain(&row.target_domain)?,
+            active: row.active,
+        })
+    }
+}
+
+impl From<MailboxRecord> for pb::Mailbox {
+    fn from(record: MailboxRecord) -> Self {
+        Self {
+            address: record.address.to_string(),
+            name: record.name,
+            maildir: record.maildir,
+            quota: record.quota,
+            active: record.active,
+        }
+    }
+}
+
+impl TryFrom<pb::Mailbox> for MailboxRecord {
+    type Error = Malformed;
+    fn try_from(row: pb::Mailbox) -> Result<Self, Malformed> {
+        Ok(Self {
+            address: address(&row.address)?,
+            name: row.name,
+            maildir: row.maildir,
+            quota: row.quota,
+            active: row.active,
+        })
+    }
+}
+
+impl From<NewMailbox> for pb::NewMailbox {
+    fn from(mailbox: NewMailbox) -> Self {
+        Self {
+            address: mailbox.address.to_string(),
+            name: mailbox.name,
+            password: mailbox.password.expose().to_vec(),
+            quota: mailbox.quota,
+            active: mailbox.active,
+        }
+    }
+}
+
+impl TryFrom<pb::NewMailbox> for NewMailbox {
+    type Error = Malformed;
+    fn try_from(row: pb::NewMailbox) -> Result<Self, Malformed> {
+        Ok(Self {
+            address: address(&row.address)?,
+            name: row.name,
+            password: Secret::new(row.password),
+            quota: row.quota,
+            active: row.active,
+        })
+    }
+}
+
+/// The wire form of a change.
+pub fn mailbox_update(name: &Address, update: MailboxUpdate) -> pb::MailboxUpdate {
+    pb::MailboxUpdate {
+        address: name.to_string(),
+        name: update.name,
+        quota: update.quota,
+        active: update.active,
+    }
+}
+
+impl TryFrom<pb::MailboxUpdate> for (Address, MailboxUpdate) {
+    type Error = Malformed;
+    fn try_from(row: pb::MailboxUpdate) -> Result<Self, Malformed> {
+        let update = MailboxUpdate {
+            name: row.name,
+            quota: row.quota,
+            active: row.active,
+        };
+        Ok((address(&row.address)?, update))
+    }
+}
+
+impl From<AliasRecord> for pb::Alias {
+    fn from(record: AliasRecord) -> Self {
+        Self {
+            address: record.address,
+            goto: record.goto,
+            active: record.active,
+            mirrors_mailbox: record.mirrors_mailbox,
+        }
+    }
+}
+
+impl From<pb::Alias> for AliasRecord {
+    fn from(row: pb::Alias) -> Self {
+        Self {
+            address: row.address,
+            goto: row.goto,
+            active: row.active,
+            mirrors_mailbox: row.mirrors_mailbox,
+        }
+    }
+}
+
+/// The wire form of a change.
+pub fn alias_update(name: &str, update: AliasUpdate) -> pb::AliasUpdate {
+    pb::AliasUpdate {
+        address: name.to_owned(),
+        goto: update.goto.unwrap_or_default(),
+        active: update.active,
+    }
+}
+
+impl From<pb::AliasUpdate> for (String, AliasUpdate) {
+    fn from(row: pb::AliasUpdate) -> Self {
+        let update = AliasUpdate {
+            goto: (!row.goto.is_empty()).then_some(row.goto),
+            active: row.active,
+        };
+        (row.address, update)
+    }
+}
+
+/// The answer to a change; trouble that is not the operator's becomes a status.
+pub fn change_response(result: Result<(), AdminError>) -> Result<pb::ChangeResponse, tonic::Status> {
+    use pb::change_response::Result as R;
+    use pb::failure::Kind;
+    let failure = |kind: Kind, text: String| {
+        R::Failure(pb::Failure {
+            kind: kind.into(),
+            text,
+        })
+    };
+    let result = match result {
+        Ok(()) => R::Done(pb::Done {}),
+        Err(AdminError::NotFound(text)) => failure(Kind::NotFound, text),
+        Err(AdminError::Exists(text)) => failure(Kind::Exists, text),
+        Err(AdminError::Invalid(text)) => failure(Kind::Invalid, text),
+        Err(AdminError::Unavailable(error)) => return Err(tonic::Status::unavailable(error.reason)),
+    };
+    Ok(pb::ChangeResponse { result: Some(result) })
+}
+
+/// The inverse of [`change_response`].
+pub fn change_result(response: pb::ChangeResponse) -> Result<(), AdminError> {
+    use pb::change_response::Result as R;
+    use pb::failure::Kind;
+    match response.result {
+        Some(R::Done(_)) => Ok(()),
+        Some(R::Failure(failure)) => Err(match failure.kind() {
+            Kind::NotFound => AdminError::NotFound(failure.text),
+            Kind::Exists => AdminError::Exists(failure.text),
+            Kind::Invalid | Kind::Unspecified => AdminError::Invalid(failure.text),
+        }),
+        None => Err(AdminError::Unavailable(Malformed("change response").into())),
+    }
+}
