@@ -1,0 +1,43 @@
+//! `$2a$`, `$2b$`, `$2y$`: bcrypt.
+
+use super::FormatError;
+
+/// Highest cost: about a second.
+const MAX_COST: u32 = 14;
+/// The cost of new values, PHP's default.
+const NEW_COST: u32 = 10;
+
+/// A checked value.
+#[derive(Debug, Clone)]
+pub struct Hash(String);
+
+impl Hash {
+    pub fn parse(text: &str) -> Result<Self, FormatError> {
+        // $2y$cc$ + 22 characters of salt + 31 of hash
+        let bytes = text.as_bytes();
+        let crypt64 = |b: &u8| b.is_ascii_alphanumeric() || *b == b'.' || *b == b'/';
+        if bytes.len() != 60 || bytes[6] != b'$' || !bytes[7..].iter().all(crypt64) {
+            return Err(FormatError::Malformed);
+        }
+        let (tens, ones) = (bytes[4], bytes[5]);
+        if !tens.is_ascii_digit() || !ones.is_ascii_digit() {
+            return Err(FormatError::Malformed);
+        }
+        match u32::from(tens - b'0') * 10 + u32::from(ones - b'0') {
+            0..4 => Err(FormatError::Malformed),
+            4..=MAX_COST => Ok(Self(text.to_owned())),
+            _ => Err(FormatError::TooExpensive),
+        }
+    }
+
+    pub fn verify(&self, password: &[u8]) -> Result<bool, FormatError> {
+        // The crate compares in constant time. What follows octet 72 is ignored, as by everybody.
+        bcrypt::verify(password, &self.0).map_err(|_| FormatError::Malformed)
+    }
+}
+
+/// A new `$2y$` value.
+pub fn store(password: &[u8], salt: [u8; 16]) -> Option<String> {
+    let parts = bcrypt::non_truncating_hash_with_salt(password, NEW_COST, salt).ok()?;
+    Some(parts.format_for_version(bcrypt::Version::TwoY))
+}

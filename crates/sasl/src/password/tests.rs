@@ -1,0 +1,263 @@
+//! Values that other programs made, and values nobody should have made.
+
+use super::*;
+
+/// Column, password, and the program that made it.
+const MADE_BY_OTHERS: &[(&str, &str)] = &[
+    // openssl passwd -1|-5|-6 -salt saltsalt (OpenSSL 3.0.17)
+    ("$1$saltsalt$TgSjy78ElG..7yBJossD0.", "pässwörd 1"),
+    (
+        "$5$saltsalt$rARHfYKSfObNJRBWTCmWH2bEp.QggOIos1xa/t0m3x5",
+        "pässwörd 1",
+    ),
+    (
+        "$6$saltsalt$tHqym4gItwkbdcpfdysumMifrTtlK9Rlws0Pz3k/BDRvNK6AdL.hhYQat8X7nkPmPs29vcRqcTe3Nom5Hd1Ge/",
+        "pässwörd 1",
+    ),
+    (
+        "$6$rounds=10000$saltsaltsaltsalt$ROo2pkNizO7rDWkVUqjBzVLz9Fu6GGIvEPLcQ281RF9oWKtO5WrPxxjVWuxSqd/V7NM949xILfQhpTVMux5aU1",
+        "x",
+    ),
+    // crypt.crypt() of Python 3 on libxcrypt (Debian 12)
+    ("$1$abcdefgh$y6iHhJNbuC0xpbk0w9pm80", "correct horse"),
+    ("$1$ab$.ThsTrbyIbEahEdE8LNwj1", "correct horse"),
+    (
+        "$5$rounds=1000$saltstring$95Bg/RfV2QriLpMdLPHK9el0Ighm6E3CBqMKzZKgCa2",
+        "correct horse",
+    ),
+    (
+        "$5$saltsalt$myjXcpMpE2Ofk7fj9hqyNYSn6lmWG4Mqnjx.KIRRr4/",
+        "correct horse",
+    ),
+    (
+        "$6$rounds=77777$short$h4tqkaUlcWCunnvllrGpL7hkTxsWZiKztL0XbSn/w651ixfFCaQ8NMn1m9Oi0PUNIjJoHxbm8UH32IjU3/CHV/",
+        "correct horse",
+    ),
+    (
+        "$2b$05$abcdefghijklmnopqrstuuHNbAKRhpaujgo33bRWs.NLUTJO3lOy2",
+        "correct horse",
+    ),
+    (
+        "$2y$04$abcdefghijklmnopqrstuujydOTSfIH/d5oUHpsygqV5X9xJLQc6e",
+        "correct horse",
+    ),
+    (
+        "$2a$06$abcdefghijklmnopqrstuud/5IuQmqhVO0kfNEbHJM.fJkPiliBzC",
+        "correct horse",
+    ),
+    // argon2 somesaltsalt -id -t 2 -m 12; -i -t 3 -k 4096 -p 2; -id -v 10 -t 1 -m 10 -p 4 (reference tool, Debian)
+    (
+        "$argon2id$v=19$m=4096,t=2,p=1$c29tZXNhbHRzYWx0$/gUu3Ap/+OPAMBggMZpShIt21I8MvYwoq6hcOYcFyUI",
+        "correct horse",
+    ),
+    (
+        "$argon2i$v=19$m=4096,t=3,p=2$c29tZXNhbHRzYWx0$74L6K+lfvXUQ2mmq54E58seiVIcxjGWU2CBnhLoo7ek",
+        "correct horse",
+    ),
+    (
+        "$argon2id$v=16$m=1024,t=1,p=4$c29tZXNhbHRzYWx0$IWHPeXt5KM8NYwZHPufNcp0XWQkvxehCL6wQH8ui4UU",
+        "correct horse",
+    ),
+];
+
+fn refused(column: &str) -> FormatError {
+    Stored::parse(column, Unmarked::Refused).unwrap_err()
+}
+
+fn fits(column: &str, password: &str) -> bool {
+    let stored = Stored::parse(column, Unmarked::Refused).unwrap();
+    stored.verify(&Secret::new(password)).unwrap()
+}
+
+#[test]
+fn values_of_other_programs() {
+    for (column, password) in MADE_BY_OTHERS {
+        assert!(fits(column, password), "{column}");
+        assert!(!fits(column, "wrong"), "{column}");
+        assert!(!fits(column, ""), "{column}");
+    }
+}
+
+#[test]
+fn the_same_with_a_scheme_in_front() {
+    for (column, password) in MADE_BY_OTHERS {
+        let scheme = match column.split('$').nth(1).unwrap() {
+            "1" => "md5-Crypt",
+            "5" => "SHA256-CRYPT",
+            "6" => "sha512-crypt",
+            "argon2i" => "ARGON2I",
+            "argon2id" => "Argon2ID",
+            _ => "BLF-CRYPT",
+        };
+        assert!(
+            fits(&format!("{{{scheme}}}{column}"), password),
+            "{scheme} {column}"
+        );
+        let encoded = STANDARD.encode(column);
+        assert!(
+            fits(&format!("{{{scheme}.B64}}{encoded}"), password),
+            "{scheme} {column}"
+        );
+        assert!(fits(&format!("{{CRYPT}}{column}"), password), "{column}");
+    }
+    // A scheme that says one thing and a value that says another.
+    assert_eq!(
+        refused("{SHA256-CRYPT}$1$ab$.ThsTrbyIbEahEdE8LNwj1"),
+        FormatError::Malformed
+    );
+}
+
+#[test]
+fn cleartext_only_where_it_is_meant() {
+    assert!(fits("{PLAIN}secret", "secret") && fits("{cleartext}secret", "secret"));
+    assert!(!fits("{PLAIN}secret", "secre") && !fits("{PLAIN}secret", "secrets"));
+    assert!(!fits("{PLAIN}", ""));
+    assert_eq!(refused("secret"), FormatError::Unsupported);
+    let stored = Stored::parse("secret", Unmarked::Cleartext).unwrap();
+    assert!(stored.verify(&Secret::new("secret")).unwrap());
+    // A password that begins with a dollar sign, but not one that looks like a hash we know.
+    let stored = Stored::parse("$ecret", Unmarked::Cleartext).unwrap();
+    assert!(stored.verify(&Secret::new("$ecret")).unwrap());
+    assert!(Stored::parse("$6$cut", Unmarked::Cleartext).is_err());
+    assert!(Stored::parse("{FOO}x", Unmarked::Cleartext).is_err());
+}
+
+#[test]
+fn an_empty_column_is_a_locked_account() {
+    for unmarked in [Unmarked::Cleartext, Unmarked::Refused] {
+        let stored = Stored::parse("", unmarked).unwrap();
+        assert!(!stored.verify(&Secret::new("")).unwrap() && !stored.verify(&Secret::new("x")).unwrap());
+    }
+}
+
+/// robustness.md A10: over the cap, broken, unknown. All of it before anything is hashed.
+#[test]
+fn hash_bombs_and_damage() {
+    use FormatError::{Malformed, TooExpensive, Unsupported};
+    let hash86 = "a".repeat(86);
+    let cases = [
+        ("{FOO}x".to_owned(), Unsupported),
+        ("$7$x".to_owned(), Unsupported),
+        (
+            "$argon2d$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$AAAAAAAAAAAAAAAAAAAAAA".to_owned(),
+            Unsupported,
+        ),
+        (
+            "$argon2id$v=19$m=4194304,t=99,p=1$c29tZXNhbHQ$AAAAAAAAAAAAAAAAAAAAAA".to_owned(),
+            TooExpensive,
+        ),
+        (
+            "$argon2id$v=19$m=99999999999,t=1,p=1$c29tZXNhbHQ$AAAAAAAAAAAAAAAAAAAAAA".to_owned(),
+            TooExpensive,
+        ),
+        (
+            "$argon2id$v=19$m=4096,t=999,p=1$c29tZXNhbHQ$AAAAAAAAAAAAAAAAAAAAAA".to_owned(),
+            TooExpensive,
+        ),
+        ("$argon2id$v=19$m=4096,t=1,p=1$c29tZXNhbHQ".to_owned(), Malformed),
+        (
+            "$argon2id$v=19$m=4096,t=0,p=1$c29tZXNhbHQ$AAAAAAAAAAAAAAAAAAAAAA".to_owned(),
+            Malformed,
+        ),
+        (
+            "$argon2id$v=19$m=+4096,t=1,p=1$c29tZXNhbHQ$AAAAAAAAAAAAAAAAAAAAAA".to_owned(),
+            Malformed,
+        ),
+        (
+            "$2y$31$abcdefghijklmnopqrstuujydOTSfIH/d5oUHpsygqV5X9xJLQc6e".to_owned(),
+            TooExpensive,
+        ),
+        (
+            "$2y$15$abcdefghijklmnopqrstuujydOTSfIH/d5oUHpsygqV5X9xJLQc6e".to_owned(),
+            TooExpensive,
+        ),
+        ("$2y$10$abcdefghijklmnop".to_owned(), Malformed),
+        (format!("$6$rounds=999999999$salt${hash86}"), TooExpensive),
+        (
+            format!("$6$rounds=99999999999999999999$salt${hash86}"),
+            TooExpensive,
+        ),
+        (format!("$6$rounds=-1$salt${hash86}"), Malformed),
+        (format!("$6$rounds=5000$salt${}", &hash86[1..]), Malformed),
+        ("$1$saltsalt$short".to_owned(), Malformed),
+        ("$1$saltsalt$TgSjy78ElG..7yBJossD0.$x".to_owned(), Malformed),
+        ("{SHA512-CRYPT.B64}!!!".to_owned(), Malformed),
+        ("{CRYPT}abJnggxhB/yWI".to_owned(), Unsupported),
+        ("5f4dcc3b5aa765d61d8327deb882cf99".to_owned(), Unsupported),
+        ("{unclosed".to_owned(), Unsupported),
+    ];
+    for (column, error) in cases {
+        assert_eq!(refused(&column), error, "{column}");
+    }
+}
+
+#[test]
+fn a_long_password_cannot_multiply_the_cost() {
+    let column = format!("$6$rounds=500000$salt${}", "a".repeat(86));
+    let stored = Stored::parse(&column, Unmarked::Refused).unwrap();
+    assert_eq!(
+        stored.verify(&Secret::new("x".repeat(4096))),
+        Err(FormatError::TooExpensive)
+    );
+    // Over 4 KiB nothing is hashed at all.
+    assert_eq!(stored.verify(&Secret::new("x".repeat(4097))), Ok(false));
+}
+
+#[test]
+fn decoys_fit_nothing() {
+    for (column, password) in MADE_BY_OTHERS {
+        let decoy = Stored::parse(column, Unmarked::Refused).unwrap().decoy();
+        assert_eq!(decoy.verify(&Secret::new(*password)), Ok(false), "{column}");
+    }
+}
+
+#[test]
+fn what_we_store_we_verify() {
+    let password = Secret::new("Ünïcode pass");
+    let schemes = [
+        (NewScheme::Argon2id, "{ARGON2ID}$argon2id$v=19$m=19456,t=2,p=1$"),
+        (NewScheme::Sha512Crypt, "$6$"),
+        (NewScheme::Bcrypt, "$2y$10$"),
+        (NewScheme::Cleartext, "Ünïcode pass"),
+    ];
+    for (scheme, start) in schemes {
+        let column = store(scheme, &password, [7; 16]).unwrap();
+        assert!(column.starts_with(start) && column.len() <= 255, "{column}");
+        let stored = Stored::parse(&column, Unmarked::Cleartext).unwrap();
+        assert_eq!(stored.verify(&password), Ok(true), "{column}");
+        assert_eq!(stored.verify(&Secret::new("other")), Ok(false), "{column}");
+    }
+}
+
+#[test]
+fn new_passwords_that_are_refused() {
+    let refusal = |scheme, password: &[u8]| store(scheme, &Secret::new(password), [0; 16]).unwrap_err();
+    assert_eq!(refusal(NewScheme::Argon2id, b""), NewPasswordError::Empty);
+    assert_eq!(
+        refusal(NewScheme::Argon2id, &[b'x'; 4097]),
+        NewPasswordError::TooLong
+    );
+    assert_eq!(
+        refusal(NewScheme::Argon2id, b"a\0b"),
+        NewPasswordError::Characters
+    );
+    assert_eq!(
+        refusal(NewScheme::Argon2id, b"\xff"),
+        NewPasswordError::Characters
+    );
+    assert_eq!(
+        refusal(NewScheme::Bcrypt, &[b'x'; 73]),
+        NewPasswordError::TooLongForScheme
+    );
+    assert_eq!(
+        refusal(NewScheme::Cleartext, b"{PLAIN}x"),
+        NewPasswordError::LooksHashed
+    );
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_column_panics(column in "\\PC{0,120}", id in "[$]?(1|5|6|2y|argon2id)?[$]?") {
+        let _ = Stored::parse(&format!("{id}{column}"), Unmarked::Refused);
+    }
+}
