@@ -1,0 +1,1 @@
+//! Random command sequences against a reference state machine (row S32).
