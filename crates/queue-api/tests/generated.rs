@@ -1,0 +1,61 @@
+//! Proves that `src/generated/` is what `proto/` says. `UPDATE=1 cargo test -p queue-api --test generated`
+//! writes it anew.
+
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Below `proto/`, one file per package.
+const PROTOS: [&str; 1] = ["postrider/queue/v1/queue.proto"];
+
+#[test]
+fn generated_code_is_fresh() {
+    let crate_dir = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let committed = crate_dir.join("src/generated");
+    let scratch = tempfile::tempdir().unwrap();
+    generate(&crate_dir.join("../../proto"), scratch.path());
+    let fresh = rust_files(scratch.path());
+    assert_eq!(fresh.len(), PROTOS.len(), "one file per package");
+
+    if std::env::var_os("UPDATE").is_some() {
+        fs::create_dir_all(&committed).unwrap();
+        for stale in rust_files(&committed) {
+            fs::remove_file(stale).unwrap();
+        }
+        for file in &fresh {
+            fs::copy(file, committed.join(file.file_name().unwrap())).unwrap();
+        }
+    }
+    let names =
+        |files: &[PathBuf]| -> Vec<_> { files.iter().map(|f| f.file_name().unwrap().to_owned()).collect() };
+    assert_eq!(names(&rust_files(&committed)), names(&fresh), "{HINT}");
+    for file in fresh {
+        let old = fs::read_to_string(committed.join(file.file_name().unwrap())).unwrap();
+        let new = fs::read_to_string(&file).unwrap();
+        assert!(old == new, "{} is stale: {HINT}", file.display());
+    }
+}
+
+const HINT: &str = "run `UPDATE=1 cargo test -p queue-api --test generated`";
+
+/// Compiles the files of [`PROTOS`] into `out`, without a system `protoc`.
+fn generate(proto_dir: &Path, out: &Path) {
+    let descriptors = protox::compile(PROTOS, [proto_dir]).unwrap();
+    tonic_prost_build::configure()
+        .out_dir(out)
+        .emit_rerun_if_changed(false)
+        .compile_fds(descriptors)
+        .unwrap();
+}
+
+/// The `.rs` files of a directory, sorted.
+fn rust_files(dir: &Path) -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> = fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|e| e == "rs"))
+        .collect();
+    files.sort();
+    files
+}
