@@ -8,6 +8,7 @@
 //! * The whole message is in memory: [`split`], then [`fields`], [`find`], [`count`], [`remove`].
 //! * The message is streaming in: [`HeaderReader`] collects the header with [`HeaderLimits`] and says where
 //!   the body begins.
+//! * The client knows no UTF-8 headers: [`surrogate`].
 //! * Who is it from: [`from_addresses`], strict, because a decision about permission hangs on it.
 //!
 //! ```
@@ -23,8 +24,10 @@ use std::borrow::Cow;
 
 mod address;
 mod reader;
+mod surrogate;
 
 pub use address::{AddressListError, address_list, from_addresses};
+pub use surrogate::surrogate;
 pub use reader::{CollectedHeader, HeaderLimitError, HeaderLimits, HeaderReader, Progress};
 
 /// How a header ended.
