@@ -1,1 +1,49 @@
-//! The end-to-end harness: real daemons, real databases, real sockets.
+//! The end-to-end harness: real daemons, real databases, real sockets, in a directory of their own.
+//!
+//! ```no_run
+//! use tests::Site;
+//!
+//! # fn main() -> anyhow::Result<()> {
+//! // Six daemons, example.com with alice and bob (password "secret"), SQLite.
+//! Site::builder().run(|site| {
+//!     let mut smtp = site.smtp("mx")?; // has read the greeting and said EHLO
+//!     smtp.send("out@a.test", &["alice@example.com"], "Subject: hi\r\n\r\nhello\r\n")?;
+//!     let messages = site.mailbox("alice@example.com").wait(1)?;
+//!     anyhow::ensure!(messages[0].body() == b"hello\n");
+//!     Ok(())
+//! })
+//! # }
+//! ```
+//!
+//! What there is:
+//!
+//! - [`Site`]: configuration, certificate, database and the six daemons, each of which can be killed, restarted, stopped
+//!   and reloaded; its logs are printed when the test fails. [`site::SiteBuilder`] says what differs from the usual one.
+//! - [`backend`]: SQLite or a private MariaDB, with the PostfixAdmin schema forms 2.1, 3.3 and 4.0;
+//!   [`backend::each`] runs one test on all of them.
+//! - [`client`]: small blocking SMTP, IMAP and POP3 clients with verified TLS, which show what went over the wire.
+//! - [`sink`] and [`dns`]: the rest of the world: SMTP servers that refuse, delay or close, and the zones that lead there.
+//! - [`mailbox`]: what is on disk, read without any code of the project.
+//! - [`events`]: the decision log, read back.
+//! - [`dialog`]: the runner of `tests/dialogs/**/*.dialog`.
+//! - [`wait`]: the only way to wait: for a condition, with a deadline.
+//!
+//! Every function returns a `Result` with the whole story in its error, so tests read straight down with `?`.
+
+pub mod backend;
+pub mod binaries;
+pub mod client;
+pub mod dialog;
+pub mod dns;
+pub mod events;
+pub mod mailbox;
+pub mod mariadb;
+pub mod pki;
+pub mod process;
+pub mod schema;
+pub mod sink;
+pub mod site;
+pub mod wait;
+
+pub use backend::{Backend, Form};
+pub use site::Site;

@@ -1,0 +1,179 @@
+-- PostfixAdmin 4.0, config.version 1851: as SQLite holds it.
+CREATE TABLE `config` (
+  `id` integer NOT NULL PRIMARY KEY AUTOINCREMENT,
+  `name` varchar(20) NOT NULL DEFAULT '',
+  `value` varchar(20) NOT NULL DEFAULT '',
+  UNIQUE (`name`)
+);
+CREATE TABLE `admin` (
+  `username` varchar(255) NOT NULL,
+  `password` varchar(255) NOT NULL,
+  `created` datetime NOT NULL DEFAULT '2000-01-01',
+  `modified` datetime NOT NULL DEFAULT '2000-01-01',
+  `active` tinyint(1) NOT NULL DEFAULT '1',
+  `superadmin` tinyint(1) NOT NULL DEFAULT '0',
+  `phone` varchar(30) NOT NULL DEFAULT '',
+  `email_other` varchar(255) NOT NULL DEFAULT '',
+  `token` varchar(255) NOT NULL DEFAULT '',
+  `token_validity` datetime NOT NULL DEFAULT '2000-01-01',
+  `totp_secret` varchar(255) DEFAULT NULL,
+  PRIMARY KEY (`username`)
+);
+CREATE TABLE `domain` (
+  `domain` varchar(255) NOT NULL,
+  `description` varchar(255) NOT NULL,
+  `aliases` int(11) NOT NULL DEFAULT 0,
+  `mailboxes` int(11) NOT NULL DEFAULT 0,
+  `maxquota` bigint(20) NOT NULL DEFAULT 0,
+  `quota` bigint(20) NOT NULL DEFAULT 0,
+  `transport` varchar(255) NOT NULL,
+  `backupmx` tinyint(1) NOT NULL DEFAULT '0',
+  `created` datetime NOT NULL DEFAULT '2000-01-01',
+  `modified` datetime NOT NULL DEFAULT '2000-01-01',
+  `active` tinyint(1) NOT NULL DEFAULT '1',
+  `password_expiry` int(11) DEFAULT 0,
+  PRIMARY KEY (`domain`)
+);
+CREATE TABLE `alias` (
+  `address` varchar(255) NOT NULL,
+  `goto` text NOT NULL,
+  `domain` varchar(255) NOT NULL,
+  `created` datetime NOT NULL DEFAULT '2000-01-01',
+  `modified` datetime NOT NULL DEFAULT '2000-01-01',
+  `active` tinyint(1) NOT NULL DEFAULT '1',
+  PRIMARY KEY (`address`)
+);
+CREATE TABLE `alias_domain` (
+  `alias_domain` varchar(255) NOT NULL,
+  `target_domain` varchar(255) NOT NULL,
+  `created` datetime NOT NULL DEFAULT '2000-01-01',
+  `modified` datetime NOT NULL DEFAULT '2000-01-01',
+  `active` tinyint(1) NOT NULL DEFAULT '1',
+  PRIMARY KEY (`alias_domain`)
+);
+CREATE TABLE `domain_admins` (
+  `username` varchar(255) NOT NULL,
+  `domain` varchar(255) NOT NULL,
+  `created` datetime NOT NULL DEFAULT '2000-01-01',
+  `active` tinyint(1) NOT NULL DEFAULT '1'
+);
+CREATE TABLE `mailbox` (
+  `username` varchar(255) NOT NULL,
+  `password` varchar(255) NOT NULL,
+  `name` varchar(255) NOT NULL,
+  `maildir` varchar(255) NOT NULL,
+  `quota` bigint(20) NOT NULL DEFAULT 0,
+  `local_part` varchar(255) NOT NULL,
+  `domain` varchar(255) NOT NULL,
+  `created` datetime NOT NULL DEFAULT '2000-01-01',
+  `modified` datetime NOT NULL DEFAULT '2000-01-01',
+  `active` tinyint(1) NOT NULL DEFAULT '1',
+  `phone` varchar(30) NOT NULL DEFAULT '',
+  `email_other` varchar(255) NOT NULL DEFAULT '',
+  `token` varchar(255) NOT NULL DEFAULT '',
+  `token_validity` datetime NOT NULL DEFAULT '2000-01-01',
+  `password_expiry` datetime NOT NULL DEFAULT '2000-01-01',
+  `totp_secret` varchar(255) DEFAULT NULL,
+  `smtp_active` tinyint(1) NOT NULL DEFAULT '1',
+  PRIMARY KEY (`username`)
+);
+CREATE TABLE `log` (
+  `id` integer NOT NULL PRIMARY KEY AUTOINCREMENT,
+  `timestamp` datetime NOT NULL DEFAULT '2000-01-01',
+  `username` varchar(255) NOT NULL,
+  `domain` varchar(255) NOT NULL,
+  `action` varchar(255) NOT NULL,
+  `data` text NOT NULL
+);
+CREATE TABLE `quota` (
+  `username` varchar(255) NOT NULL,
+  `path` varchar(100) NOT NULL,
+  `current` bigint(20) NOT NULL DEFAULT 0,
+  PRIMARY KEY (`username`,`path`)
+);
+CREATE TABLE `quota2` (
+  `username` varchar(100) NOT NULL,
+  `bytes` bigint(20) NOT NULL DEFAULT 0,
+  `messages` int(11) NOT NULL DEFAULT 0,
+  PRIMARY KEY (`username`)
+);
+CREATE TABLE `vacation` (
+  `email` varchar(255) NOT NULL,
+  `subject` varchar(255) NOT NULL,
+  `body` text NOT NULL,
+  `activefrom` timestamp NOT NULL DEFAULT '2000-01-01',
+  `activeuntil` timestamp NOT NULL DEFAULT '2038-01-18',
+  `cache` text NOT NULL,
+  `domain` varchar(255) NOT NULL,
+  `interval_time` int(11) NOT NULL DEFAULT 0,
+  `created` datetime NOT NULL DEFAULT '2000-01-01',
+  `modified` timestamp NOT NULL DEFAULT CURRENT_TIMESTAMP,
+  `active` tinyint(1) NOT NULL DEFAULT '1',
+  PRIMARY KEY (`email`)
+);
+CREATE TABLE `vacation_notification` (
+  `on_vacation` varchar(255) NOT NULL,
+  `notified` varchar(255) NOT NULL DEFAULT '',
+  `notified_at` timestamp NOT NULL DEFAULT CURRENT_TIMESTAMP,
+  PRIMARY KEY (`on_vacation`,`notified`),
+  FOREIGN KEY (`on_vacation`) REFERENCES `vacation` (`email`) ON DELETE CASCADE
+);
+CREATE TABLE `fetchmail` (
+  `id` integer NOT NULL PRIMARY KEY AUTOINCREMENT,
+  `domain` varchar(255) DEFAULT '',
+  `mailbox` varchar(255) NOT NULL,
+  `src_server` varchar(255) NOT NULL,
+  `src_port` int(11) NOT NULL DEFAULT 0,
+  `src_auth` varchar(20) DEFAULT NULL,
+  `src_user` varchar(255) NOT NULL,
+  `src_password` varchar(255) NOT NULL,
+  `src_folder` varchar(255) NOT NULL,
+  `poll_time` int(11) NOT NULL DEFAULT 10,
+  `fetchall` tinyint(1) NOT NULL DEFAULT '0',
+  `keep` tinyint(1) NOT NULL DEFAULT '0',
+  `protocol` varchar(10) DEFAULT NULL,
+  `usessl` tinyint(1) NOT NULL DEFAULT '0',
+  `sslcertck` tinyint(1) NOT NULL DEFAULT '0',
+  `sslcertpath` varchar(255) DEFAULT '',
+  `sslfingerprint` varchar(255) DEFAULT '',
+  `extra_options` text DEFAULT NULL,
+  `returned_text` text DEFAULT NULL,
+  `mda` varchar(255) DEFAULT '',
+  `date` timestamp NOT NULL DEFAULT '2000-01-01',
+  `created` timestamp NOT NULL DEFAULT '2000-01-01',
+  `modified` timestamp NOT NULL DEFAULT CURRENT_TIMESTAMP,
+  `active` tinyint(1) NOT NULL DEFAULT '0'
+);
+CREATE TABLE `dkim` (
+  `id` integer NOT NULL PRIMARY KEY AUTOINCREMENT,
+  `domain_name` varchar(255) NOT NULL,
+  `description` varchar(255) NOT NULL DEFAULT '',
+  `selector` varchar(63) NOT NULL DEFAULT 'default',
+  `private_key` text NOT NULL,
+  `public_key` text NOT NULL,
+  `created` datetime NOT NULL DEFAULT '2000-01-01',
+  `modified` datetime NOT NULL DEFAULT '2000-01-01',
+  FOREIGN KEY (`domain_name`) REFERENCES `domain` (`domain`) ON DELETE CASCADE
+);
+CREATE TABLE `dkim_signing` (
+  `id` integer NOT NULL PRIMARY KEY AUTOINCREMENT,
+  `author` varchar(255) NOT NULL DEFAULT '',
+  `dkim_id` int(11) NOT NULL,
+  `created` datetime NOT NULL DEFAULT '2000-01-01',
+  `modified` datetime NOT NULL DEFAULT '2000-01-01',
+  FOREIGN KEY (`dkim_id`) REFERENCES `dkim` (`id`) ON DELETE CASCADE
+);
+CREATE TABLE `totp_exception_address` (
+  `id` integer NOT NULL PRIMARY KEY AUTOINCREMENT,
+  `ip` varchar(46) NOT NULL,
+  `username` varchar(255) DEFAULT NULL,
+  `description` varchar(255) DEFAULT NULL,
+  UNIQUE (`ip`,`username`)
+);
+CREATE TABLE `mailbox_app_password` (
+  `id` integer NOT NULL PRIMARY KEY AUTOINCREMENT,
+  `username` varchar(255) NOT NULL,
+  `description` varchar(255) DEFAULT NULL,
+  `password_hash` varchar(255) DEFAULT NULL
+);
+INSERT INTO `config` (`name`, `value`) VALUES ('version', '1851');

@@ -1,0 +1,1 @@
+//! The runner of `tests/dialogs/**/*.dialog`; the format is described in `tests/dialogs/README.md`.
