@@ -26,9 +26,6 @@ pub struct Pop3d {
     /// Most new connections of one client in 60 seconds.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub client_connection_rate_limit: u32,
-    /// Most sessions of one user from one client at a time.
-    #[schemars(range(min = 1, max = 100_000))]
-    pub user_connection_count_limit: u32,
     /// Most login attempts of one client in 60 seconds.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub client_auth_rate_limit: u32,
@@ -57,7 +54,6 @@ impl Default for Pop3d {
             connection_limit: 500,
             client_connection_count_limit: 50,
             client_connection_rate_limit: 120,
-            user_connection_count_limit: 20,
             client_auth_rate_limit: 20,
             client_new_tls_session_rate_limit: 120,
             auth_failure_limit: 3,
