@@ -1,5 +1,7 @@
 //! A section's table against its schema and its own rules: every fault found, each with its line.
 
+use std::path::Path;
+
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -7,7 +9,7 @@ use serde::de::DeserializeOwned;
 use crate::error::ConfigError;
 use crate::schema::{self, OptionSchema};
 use crate::suggest::suggest;
-use crate::tree::{Node, Place};
+use crate::tree::{BUILT_IN, Node, Place};
 use crate::types::{DurationText, SecretFile, SecretFileError, Size};
 
 /// A section of the configuration.
@@ -30,10 +32,12 @@ impl Checks<'_> {
     /// Reports that `option` (of this section, with dots for tables in it) is wrong. The line is that of
     /// the option where it is written, else that of the section.
     pub fn add(&mut self, option: &str, message: String, suggestion: &str) {
-        let place = self
+        let written = self
             .node
             .find(option)
-            .map_or(&self.node.place, |node| &node.place);
+            .map(|node| &node.place)
+            .filter(|place| place.file != Path::new(BUILT_IN));
+        let place = written.unwrap_or(&self.node.place);
         self.errors.push(fault(
             place,
             &format!("{}.{option}", self.name),

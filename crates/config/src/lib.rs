@@ -112,6 +112,38 @@ impl Config {
         Self::assemble(&[(PathBuf::from("<text>"), text.to_owned())], Vec::new())
     }
 
+    /// What speaks against starting `daemon` without a certificate: listeners of it that do nothing without
+    /// TLS while `[tls]` names none. None where all is well.
+    pub fn missing_certificate(&self, daemon: &str) -> Option<String> {
+        if self.tls.certificate_file.is_some() {
+            return None;
+        }
+        let (listeners, remedy): (Vec<String>, &str) = match daemon {
+            "smtpd" => {
+                let services = self.smtpd.services.iter().filter(|(_, service)| {
+                    let demands = service.smtpd_tls_wrappermode
+                        || service.smtpd_tls_security_level == TlsLevel::Encrypt;
+                    demands && !service.listen.is_empty()
+                });
+                (
+                    services
+                        .map(|(name, _)| format!("smtpd.service.{name}"))
+                        .collect(),
+                    "listen",
+                )
+            }
+            "imapd" if !self.imapd.listen_tls.is_empty() => (vec!["imapd".to_owned()], "listen_tls"),
+            "pop3d" if !self.pop3d.listen_tls.is_empty() => (vec!["pop3d".to_owned()], "listen_tls"),
+            _ => return None,
+        };
+        (!listeners.is_empty()).then(|| {
+            format!(
+                "tls.certificate_file: not set, but needed by {} (set it, or give them {remedy} = [])",
+                listeners.join(", ")
+            )
+        })
+    }
+
     fn assemble(texts: &[(PathBuf, String)], mut errors: Vec<ConfigError>) -> Result<Self, ConfigErrors> {
         let first = texts
             .first()

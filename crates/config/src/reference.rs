@@ -86,7 +86,12 @@ pub fn sample() -> String {
     for section in sections() {
         let _ = write!(out, "\n{}[{}]\n", comment(&section.description), section.name);
         let mut table = "";
-        for option in &section.options {
+        // In TOML what belongs to the section itself comes before its tables.
+        let (own, nested): (Vec<_>, Vec<_>) = section
+            .options
+            .iter()
+            .partition(|option| !option.name.contains('.'));
+        for option in own.into_iter().chain(nested) {
             let (parent, name) = option.name.rsplit_once('.').unwrap_or(("", &option.name));
             if parent != table {
                 let _ = write!(out, "\n[{}.{parent}]\n", section.name);

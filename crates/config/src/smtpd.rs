@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::check::{Checks, Section, fault, read_section};
 use crate::error::ConfigError;
 use crate::schema;
-use crate::tree::{Content, Node};
+use crate::tree::{BUILT_IN, Content, Node};
 use crate::types::{DurationText, ListenAddr, Size};
 
 /// The SMTP listeners. An option in `[smtpd]` holds for every service; the same option in
@@ -264,7 +264,7 @@ impl Smtpd {
 
 /// The built-in services.
 fn presets() -> Node {
-    Node::parse(Path::new("(built in)"), SERVICE_PRESETS, &mut Vec::new())
+    Node::parse(Path::new(BUILT_IN), SERVICE_PRESETS, &mut Vec::new())
 }
 
 /// A service is a table, its name is fit for a log line, and options of the process stay out of it.

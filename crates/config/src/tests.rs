@@ -1,1 +1,319 @@
+//! Tests of loading: faults with their lines, layers, services, and the generated pages.
 
+use super::*;
+
+/// The faults of a text, one per line, without the file's name.
+fn faults(text: &str) -> Vec<String> {
+    let errors = Config::from_toml(text).unwrap_err();
+    errors
+        .0
+        .iter()
+        .map(|error| error.to_string().replacen("<text>:", "", 1))
+        .collect()
+}
+
+#[test]
+fn an_empty_file_is_a_good_configuration() {
+    let config = Config::from_toml("").unwrap();
+    assert_eq!(config.general.message_size_limit.bytes(), 52_428_800);
+    assert!(config.general.mynetworks.is_empty());
+    assert_eq!(
+        config.smtpd.services.keys().collect::<Vec<_>>(),
+        ["mx", "submission", "submissions"]
+    );
+    assert_eq!(format!("{config:?}"), format!("{:?}", Config::default()));
+}
+
+#[test]
+fn all_faults_of_a_file_are_found_at_once_each_with_its_line() {
+    let text = r#"
+[general]
+mynetwork = ["10.0.0.0/8"]
+message_size_limit = "50 Mega"
+mynetworks = ["10.0.0.1/8"]
+virtual_uid = 0
+
+[smtpd]
+smtpd_timeout = 300
+smtpd_recipient_limit = 99
+smtpd_tls_security_level = "maybe"
+
+[impad]
+listen = []
+
+[qmgr]
+maximal_backoff_time = "1s"
+"#;
+    let found = faults(text);
+    let expected = [
+        "3: general.mynetwork: there is no such option (did you mean mynetworks?)",
+        "4: general.message_size_limit: \"Mega\" is not a unit; use K, M or G (powers of 1024)",
+        "5: general.mynetworks: \"10.0.0.1/8\" has bits set behind the prefix; did you mean 10.0.0.0/8?",
+        "6: general.virtual_uid: the value has to lie between 1 and 4294967294",
+        "9: smtpd.smtpd_timeout: invalid type: integer `300`, expected a duration in quotes, like \"5m\" (ms, s, m, h, d, w)",
+        "10: smtpd.smtpd_recipient_limit: the value has to lie between 100 and 50000",
+        "11: smtpd.smtpd_tls_security_level: unknown variant `maybe`, expected one of `none`, `may`, `encrypt`",
+        "13: impad: there is no such section (did you mean imapd?)",
+        "17: qmgr.maximal_backoff_time: it is shorter than minimal_backoff_time (make it at least as long)",
+    ];
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn options_outside_of_a_section_are_sent_there() {
+    assert_eq!(
+        faults("mynetworks = []\n"),
+        ["1: mynetworks: this option stands in no section (put it below [general])"]
+    );
+    assert_eq!(faults("[general.mynetworks]\na = 1\n").len(), 1);
+    assert_eq!(
+        faults("general = 5\n"),
+        [
+            "1: general: this option stands in no section",
+            "1: general: general is a section; write [general] on a line of its own"
+        ][1..]
+    );
+}
+
+#[test]
+fn text_that_is_not_toml_names_its_line() {
+    let found = faults("[general]\nmyhostname = mail.example.com\n[smtpd]\nlisten = [\n");
+    assert!(found[0].starts_with("2: this is not TOML: "), "{found:?}");
+    assert!(found.len() >= 2, "{found:?}");
+}
+
+#[test]
+fn bounds_hold_for_durations_and_sizes_in_any_spelling() {
+    for good in [
+        "message_size_limit = 65536",
+        "message_size_limit = \"64K\"",
+        "shutdown_timeout = \"600s\"",
+    ] {
+        assert!(
+            Config::from_toml(&format!("[general]\n{good}\n")).is_ok(),
+            "{good}"
+        );
+    }
+    for bad in [
+        "message_size_limit = 65535",
+        "message_size_limit = \"3G\"",
+        "shutdown_timeout = \"601s\"",
+    ] {
+        assert!(
+            faults(&format!("[general]\n{bad}\n"))[0].contains("has to lie between"),
+            "{bad}"
+        );
+    }
+}
+
+#[test]
+fn numbers_that_do_not_fit_are_refused() {
+    for value in ["-1", "4294967296", "1e3", "99999999999999999999", "\"5\""] {
+        assert_eq!(
+            faults(&format!("[smtpd]\nhopcount_limit = {value}\n")).len(),
+            1,
+            "{value}"
+        );
+    }
+}
+
+#[test]
+fn a_later_file_wins_option_by_option() {
+    let dir = tempfile::tempdir().unwrap();
+    let (first, second) = (dir.path().join("a.toml"), dir.path().join("b.toml"));
+    std::fs::write(
+        &first,
+        "[general]\nmyhostname = \"a.test\"\nvirtual_uid = 7000\nmynetworks = [\"10.0.0.0/8\"]\n",
+    )
+    .unwrap();
+    std::fs::write(
+        &second,
+        "[general]\nmyhostname = \"b.test\"\nmynetworks = []\n[smtpd]\nsmtpd_timeout = \"1m\"\n",
+    )
+    .unwrap();
+    let config = Config::load_layered(&[&first, &second]).unwrap();
+    assert_eq!(config.general.myhostname.as_str(), "b.test");
+    assert_eq!(config.general.virtual_uid, 7000);
+    assert!(config.general.mynetworks.is_empty());
+
+    std::fs::write(&second, "\n\n[general]\nvirtual_uid = 5\n").unwrap();
+    let errors = Config::load_layered(&[&first, &second]).unwrap_err();
+    let error = &errors.0[0];
+    assert_eq!((error.file.as_path(), error.line), (second.as_path(), Some(4)));
+
+    let missing = Config::load(&dir.path().join("none.toml")).unwrap_err();
+    assert!(missing.to_string().contains("--config"), "{missing}");
+}
+
+#[test]
+fn services_inherit_from_smtpd_and_their_own_table_wins() {
+    let config = Config::from_toml(
+        r#"
+[smtpd]
+smtpd_timeout = "77s"
+smtpd_recipient_limit = 500
+direct_delivery_recipient_limit = 3
+[smtpd.service.submission]
+smtpd_timeout = "88s"
+smtpd_require_auth = false
+[smtpd.service.submissions]
+listen = []
+[smtpd.service.inside]
+listen = ["127.0.0.1:2525"]
+"#,
+    )
+    .unwrap();
+    let services = &config.smtpd.services;
+    assert_eq!(services["mx"].smtpd_timeout.to_string(), "77s");
+    assert_eq!(services["mx"].smtpd_recipient_limit, 500);
+    // What a built-in service sets is its own, like -o in master.cf.
+    assert_eq!(services["submission"].smtpd_recipient_limit, 200);
+    assert_eq!(services["submission"].smtpd_timeout.to_string(), "88s");
+    assert!(!services["submission"].smtpd_require_auth && services["submission"].smtpd_sasl_auth_enable);
+    assert!(services["submissions"].listen.is_empty() && services["submissions"].smtpd_tls_wrappermode);
+    assert_eq!(services["inside"].smtpd_recipient_limit, 500);
+    assert_eq!(services["inside"].direct_delivery_recipient_limit, 3);
+    assert_eq!(config.smtpd.options.direct_delivery_recipient_limit, 3);
+}
+
+#[test]
+fn faults_of_services_name_their_line() {
+    assert_eq!(
+        faults("[smtpd]\nlisten = [\"0.0.0.0:25\"]\n"),
+        [
+            "2: smtpd.listen: each service listens for itself (set it in [smtpd.service.mx], [smtpd.service.submission]...)"
+        ]
+    );
+    assert_eq!(
+        faults("[smtpd.service.mx]\nbody_memory_limit = \"2M\"\n"),
+        [
+            "2: smtpd.service.mx.body_memory_limit: this option holds for the whole process (set it in [smtpd])"
+        ]
+    );
+    assert_eq!(
+        faults("[smtpd.service.mx]\nsmtpd_timout = \"2m\"\n"),
+        ["2: smtpd.service.mx.smtpd_timout: there is no such option (did you mean smtpd_timeout?)"]
+    );
+    assert_eq!(
+        faults("[smtpd.service.submission]\nsmtpd_sasl_auth_enable = false\n"),
+        [
+            "1: smtpd.service.submission.smtpd_require_auth: nobody can log in here, so nobody could send mail (set smtpd_sasl_auth_enable = true)"
+        ]
+    );
+    assert_eq!(faults("[smtpd]\nservice = 5\n").len(), 1);
+    assert_eq!(faults("[smtpd.service]\nmx = 5\n").len(), 1);
+}
+
+#[test]
+fn a_key_that_others_can_read_refuses_the_start() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let dir = tempfile::tempdir().unwrap();
+    let key = dir.path().join("key.pem");
+    std::fs::write(&key, "x").unwrap();
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let text = format!(
+        "[tls]\ncertificate_file = \"/c\"\nkey_file = \"{}\"\n",
+        key.display()
+    );
+    let found = faults(&text);
+    assert!(
+        found[0].starts_with("3: tls.key_file: ") && found[0].contains("chmod 0600"),
+        "{found:?}"
+    );
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
+    assert!(Config::from_toml(&text).is_ok());
+}
+
+#[test]
+fn listeners_that_need_a_certificate_say_so() {
+    let mut config = Config::default();
+    let text = config.missing_certificate("smtpd").unwrap();
+    assert!(
+        text.contains("smtpd.service.submission, smtpd.service.submissions"),
+        "{text}"
+    );
+    assert!(config.missing_certificate("imapd").is_some() && config.missing_certificate("pop3d").is_some());
+    assert_eq!(config.missing_certificate("qmgr"), None);
+    config.imapd.listen_tls.clear();
+    assert_eq!(config.missing_certificate("imapd"), None);
+    config.tls.certificate_file = Some("/c".parse().unwrap());
+    assert_eq!(config.missing_certificate("smtpd"), None);
+}
+
+#[test]
+fn the_names_of_the_host_follow_from_one_option() {
+    let config = Config::from_toml("[general]\nmyhostname = \"MX1.Example.com\"\n").unwrap();
+    assert_eq!(config.general.domain().as_str(), "example.com");
+    assert_eq!(
+        config.general.postmaster().unwrap().to_string(),
+        "postmaster@example.com"
+    );
+    let single = Config::from_toml("[general]\nmyhostname = \"example.com\"\n").unwrap();
+    assert_eq!(single.general.domain().as_str(), "example.com");
+}
+
+#[test]
+fn every_option_is_documented_and_bounded_and_its_default_is_good() {
+    for section in reference::sections() {
+        assert!(
+            !section.description.is_empty(),
+            "[{}] has no doc comment",
+            section.name
+        );
+        for option in &section.options {
+            let name = format!("{}.{}", section.name, option.name);
+            assert!(option.description.len() > 20, "{name} has no doc comment");
+            assert!(!option.kind.is_empty(), "{name} has no type");
+            if ["number", "duration", "size"].contains(&option.kind.as_str()) {
+                assert!(
+                    option.min.is_some() && option.max.is_some(),
+                    "{name} has no bounds"
+                );
+            }
+        }
+    }
+}
+
+/// The sample with every option uncommented is the default configuration: so every default can be written,
+/// lies within its bounds, and is what the code uses.
+#[test]
+fn the_sample_shows_the_defaults() {
+    let text: String = reference::sample()
+        .lines()
+        .map(|line| match line.strip_prefix('#') {
+            Some(rest) if rest.starts_with(|c: char| c.is_ascii_lowercase()) && !rest.ends_with('=') => {
+                format!("{rest}\n")
+            }
+            _ => format!("{line}\n"),
+        })
+        .filter(|line| !line.starts_with("listen = []"))
+        .collect();
+    let config = Config::from_toml(&text).unwrap();
+    let (mut written, mut default) = (format!("{config:?}"), format!("{:?}", Config::default()));
+    // What [smtpd] says wins over nothing but itself, so the services are as they were.
+    for text in [&mut written, &mut default] {
+        assert!(text.contains("submissions"));
+    }
+    assert_eq!(written, default);
+}
+
+#[test]
+fn generated_pages_are_fresh() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    for (path, text) in [
+        ("docs/configuration.md", reference::markdown()),
+        ("deploy/postrider.toml", reference::sample()),
+    ] {
+        let file = root.join(path);
+        if std::env::var_os("UPDATE").is_some() {
+            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+            std::fs::write(&file, &text).unwrap();
+        }
+        let committed = std::fs::read_to_string(&file).unwrap_or_default();
+        assert!(
+            committed == text,
+            "{path} is stale: run UPDATE=1 cargo test -p config"
+        );
+    }
+}

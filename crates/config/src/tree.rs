@@ -9,6 +9,9 @@ use toml::de::{DeTable, DeValue};
 
 use crate::error::ConfigError;
 
+/// The name that stands for the file of what is built in.
+pub(crate) const BUILT_IN: &str = "(built in)";
+
 /// Where something stands: file and line (from 1).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Place {
@@ -76,6 +79,9 @@ impl Node {
     pub(crate) fn merge(&mut self, other: Self) {
         match (&mut self.content, other.content) {
             (Content::Table(mine), Content::Table(theirs)) => {
+                if other.place.line.is_some() {
+                    self.place = other.place;
+                }
                 for (key, node) in theirs {
                     match mine.get_mut(&key) {
                         Some(old) => old.merge(node),

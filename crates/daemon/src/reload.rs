@@ -39,6 +39,9 @@ pub(crate) fn reload<D: Daemon>(ctx: &Context<D::Settings>, args: &Args) -> bool
 fn read<D: Daemon>(args: &Args) -> Result<(Config, D::Settings), String> {
     let config = Config::load_layered(&args.config).map_err(|errors| errors.to_string())?;
     let settings = D::settings(&config).map_err(|error| describe(error.as_ref()))?;
+    if let (true, Some(missing)) = (D::USES_TLS, config.missing_certificate(D::NAME)) {
+        return Err(missing);
+    }
     Ok((config, settings))
 }
 

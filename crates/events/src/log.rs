@@ -320,7 +320,9 @@ fn open_file(path: &Path) -> std::io::Result<File> {
         }
         other => other?,
     };
-    if file.metadata()?.permissions().mode() & 0o777 != 0o640 {
+    let metadata = file.metadata()?;
+    // Not that of a device which somebody put there.
+    if metadata.is_file() && metadata.permissions().mode() & 0o777 != 0o640 {
         file.set_permissions(std::fs::Permissions::from_mode(0o640))?;
     }
     Ok(file)

@@ -67,7 +67,7 @@ impl fmt::Display for DurationText {
             (1_000, "s"),
         ];
         for (size, unit) in units {
-            if millis % size == 0 {
+            if millis.is_multiple_of(size) {
                 return write!(f, "{}{unit}", millis / size);
             }
         }
