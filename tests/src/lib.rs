@@ -47,3 +47,13 @@ pub mod wait;
 
 pub use backend::{Backend, Form};
 pub use site::Site;
+
+/// Random bytes from the system.
+///
+/// # Errors
+/// When the system gives none.
+pub fn random_bytes(count: usize) -> anyhow::Result<Vec<u8>> {
+    let mut bytes = vec![0; count];
+    getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("random bytes: {error}"))?;
+    Ok(bytes)
+}

@@ -299,3 +299,40 @@ fn user_argument() -> Option<String> {
 
 /// How long an answer of a daemon may take when its database is away (robustness.md 2.3, A14).
 pub const OUTAGE_LIMIT: Duration = Duration::from_secs(5);
+
+/// The parts of a `mysql://user:password@host:port/database?socket=PATH` address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Address {
+    /// Host name or address; not used where there is a socket.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// Unix socket.
+    pub socket: Option<String>,
+    /// Account at the server.
+    pub user: String,
+    /// Its password.
+    pub password: String,
+    /// The database.
+    pub database: String,
+}
+
+impl Address {
+    /// Reads an address.
+    ///
+    /// # Errors
+    /// When it is not one, or names no user or database.
+    pub fn parse(url: &str) -> Result<Self> {
+        let options = mysql_async::Opts::from_url(url).with_context(|| {
+            format!("{url} is no database address; one looks like mysql://user:password@localhost/postfix")
+        })?;
+        Ok(Self {
+            host: options.ip_or_hostname().to_owned(),
+            port: options.tcp_port(),
+            socket: options.socket().map(str::to_owned),
+            user: options.user().context("the database address names no user")?.to_owned(),
+            password: options.pass().unwrap_or_default().to_owned(),
+            database: options.db_name().context("the database address names no database")?.to_owned(),
+        })
+    }
+}

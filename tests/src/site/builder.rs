@@ -35,6 +35,7 @@ pub struct SiteBuilder {
     place: Option<(PathBuf, Ports)>,
     parent: Option<PathBuf>,
     host_name: String,
+    binaries: Option<Binaries>,
 }
 
 impl SiteBuilder {
@@ -52,6 +53,7 @@ impl SiteBuilder {
             place: None,
             parent: None,
             host_name: HOST_NAME.to_owned(),
+            binaries: None,
         }
     }
 
@@ -146,6 +148,13 @@ impl SiteBuilder {
         self
     }
 
+    /// Uses programs that have been built already.
+    #[must_use]
+    pub fn with_binaries(mut self, binaries: Binaries) -> Self {
+        self.binaries = Some(binaries);
+        self
+    }
+
     /// Runs a daemon through another program (`strace -D ...`) that ends by executing its last arguments.
     #[must_use]
     pub fn wrap(mut self, daemon: &str, command: &[&str]) -> Self {
@@ -205,7 +214,7 @@ impl SiteBuilder {
     /// # Errors
     /// When a file cannot be written, the programs do not build or the database does not start.
     pub fn prepare(mut self) -> Result<Site> {
-        let binaries = Binaries::locate()?;
+        let binaries = self.binaries.take().map_or_else(Binaries::locate, Ok)?;
         let account = Account::unprivileged();
         let (directory, ports, temporary) = self.make_directory()?;
         ensure!(

@@ -57,6 +57,12 @@ impl Site {
         &self.directory
     }
 
+    /// Where the site listens, for the threads of a load.
+    #[must_use]
+    pub fn endpoints(&self) -> &Endpoints {
+        &self.endpoints
+    }
+
     /// The configuration file.
     #[must_use]
     pub fn configuration_file(&self) -> PathBuf {

@@ -1,0 +1,32 @@
+//! `cargo xtask test`: every test of the workspace, the private MariaDB included.
+
+use anyhow::{Context, Result};
+use clap::Args;
+use tests::backend;
+use tests::binaries::Binaries;
+use tests::mariadb::{SOCKET_VARIABLE, Server};
+
+use crate::cargo::{self, cargo, exists};
+
+/// What can be said about a test run.
+#[derive(Args)]
+pub struct Options {
+    /// Passed on to cargo nextest or cargo test, e.g. a part of a test's name.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    arguments: Vec<String>,
+}
+
+/// Builds the daemons, finds or installs MariaDB, starts it, and runs the tests; the server's guard ends it afterwards.
+pub fn run(options: &Options) -> Result<()> {
+    let binaries = Binaries::build_visibly()?;
+    backend::find_mariadb().context("the tests need a MariaDB server")?;
+    let server = Server::shared().context("the private MariaDB of this run")?;
+    let mut command = if exists("cargo-nextest") {
+        cargo(&["nextest", "run", "--workspace", "--no-fail-fast"])
+    } else {
+        cargo(&["test", "--workspace", "--no-fail-fast"])
+    };
+    command.args(&options.arguments);
+    command.env("POSTRIDER_BIN_DIR", binaries.directory()).env(SOCKET_VARIABLE, server.socket());
+    cargo::run(&mut command)
+}
