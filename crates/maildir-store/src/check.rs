@@ -1,0 +1,1 @@
+//! The offline consistency check of a Maildir.
