@@ -18,7 +18,7 @@ pub(crate) fn reload<D: Daemon>(ctx: &Context<D::Settings>, args: &Args) -> bool
         Ok(read) => read,
         Err(reason) => {
             for line in reason.lines() {
-                tracing::error!("the new configuration is wrong, the old one stays in force: {line}");
+                tracing::error!("reload refused, the old configuration stays in force: {line}");
             }
             ctx.events
                 .emit(About::process(), process::Kind::ConfigRefused { reason });
@@ -71,7 +71,7 @@ fn reload_tls<S>(ctx: &Context<S>, config: &Config) -> bool {
 
 fn refuse<S>(ctx: &Context<S>, config: &Config, error: &TlsLoadError) {
     let reason = describe(error);
-    tracing::error!("the new certificate cannot be used, the old one stays in use: {reason}");
+    tracing::error!("reload: the new certificate cannot be used, the old one stays in use: {reason}");
     let file = config
         .tls
         .certificate_file

@@ -49,7 +49,7 @@ pub struct Tls {
     facts: Facts,
     server_end_point: Vec<u8>,
     file: AbsolutePath,
-    handshake_timeout: Duration,
+    pub(crate) handshake_timeout: Duration,
 }
 
 /// Why a certificate cannot be used.
