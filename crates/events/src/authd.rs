@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::values::Step;
+
 /// A decision of authd.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
@@ -42,6 +44,40 @@ pub enum Kind {
         service: String,
         /// The client's address.
         client: String,
+        /// Why.
+        reason: String,
+    },
+    /// A recipient was resolved, for the session and message that the event names.
+    RecipientResolved {
+        /// The address as asked; `postmaster` where it was bare.
+        address: String,
+        /// The class of its domain.
+        class: String,
+        /// `deliver`, the refusal, or the trouble.
+        verdict: String,
+        /// The chain of rows.
+        steps: Vec<Step>,
+    },
+    /// A final address was routed.
+    Routed {
+        /// The final address.
+        address: String,
+        /// Where it goes.
+        route: String,
+    },
+    /// A mailbox was looked up.
+    MailboxFound {
+        /// The final address.
+        address: String,
+        /// The Maildir below the base, or why there is none.
+        answer: String,
+    },
+    /// A question could not be answered.
+    QuestionFailed {
+        /// The method, e.g. `ResolveRecipient`.
+        question: String,
+        /// The address that it was about.
+        address: String,
         /// Why.
         reason: String,
     },
