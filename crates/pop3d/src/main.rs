@@ -1,3 +1,7 @@
 //! The POP3 server.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    daemon::run::<pop3d::Pop3d>()
+}

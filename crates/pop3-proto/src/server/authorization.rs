@@ -13,8 +13,6 @@ pub struct Policy {
     pub stls: bool,
     /// Whether logins are allowed: TLS, or a peer that needs none.
     pub login: bool,
-    /// SASL mechanisms, upper case.
-    pub mechanisms: Vec<String>,
     /// Commands that may be wrong; one more closes the connection.
     pub error_limit: u32,
     /// Failed logins that close the connection.
@@ -25,6 +23,7 @@ pub struct Policy {
 #[derive(Debug)]
 pub struct Authorization {
     policy: Policy,
+    mechanisms: Vec<String>,
     user: Option<String>,
     utf8: bool,
     errors: u32,
@@ -39,7 +38,8 @@ pub enum AuthorizationStep {
     /// Send it, check that nothing is buffered, do the TLS handshake, and go on with
     /// [`Authorization::after_stls`].
     StartTls(Reply),
-    /// Run a SASL exchange; then [`Authorization::log_in`], [`Authorization::refused`] or
+    /// Run a SASL exchange; then [`Authorization::log_in`], [`Authorization::refused`],
+    /// [`Authorization::no_mechanism`], [`Authorization::broken_exchange`] or the reply
     /// [`Authorization::unavailable`].
     Login(LoginRequest),
     /// Send it and close.
@@ -60,6 +60,7 @@ impl Authorization {
     pub fn new(policy: Policy) -> Self {
         Self {
             policy,
+            mechanisms: Vec::new(),
             user: None,
             utf8: false,
             errors: 0,
@@ -70,6 +71,12 @@ impl Authorization {
     /// What the connection allows.
     pub fn policy(&self) -> &Policy {
         &self.policy
+    }
+
+    /// The SASL mechanisms, upper case, that CAPA and AUTH list from now on. Whether one may be used is
+    /// decided by whoever runs the exchange.
+    pub fn set_mechanisms(&mut self, mechanisms: Vec<String>) {
+        self.mechanisms = mechanisms;
     }
 
     /// The greeting (Courier's words, compat.md 3.4). No timestamp: there is no APOP.
@@ -124,14 +131,11 @@ impl Authorization {
             },
             Command::AuthList => {
                 let mechanisms = if self.policy.login {
-                    self.policy.mechanisms.clone()
+                    self.mechanisms.clone()
                 } else {
                     Vec::new()
                 };
                 AuthorizationStep::Reply(Reply::list("", mechanisms))
-            }
-            Command::Auth { mechanism, .. } if !self.policy.mechanisms.contains(&mechanism) => {
-                self.mistake("Mechanism not supported.")
             }
             Command::Auth { mechanism, initial } => {
                 AuthorizationStep::Login(LoginRequest { mechanism, initial })
@@ -164,6 +168,11 @@ impl Authorization {
         }
     }
 
+    /// The mechanism is not offered.
+    pub fn no_mechanism(&mut self) -> AuthorizationStep {
+        self.mistake("Mechanism not supported.")
+    }
+
     /// A line over its limit.
     pub fn line_too_long(&mut self) -> AuthorizationStep {
         self.mistake("Line too long.")
@@ -187,8 +196,8 @@ impl Authorization {
         }
         if self.policy.login {
             lines.push("USER".into());
-            if !self.policy.mechanisms.is_empty() {
-                lines.push(format!("SASL {}", self.policy.mechanisms.join(" ")));
+            if !self.mechanisms.is_empty() {
+                lines.push(format!("SASL {}", self.mechanisms.join(" ")));
             }
         }
         Reply::list("Here's what I can do:", lines)

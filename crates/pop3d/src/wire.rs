@@ -1,0 +1,102 @@
+//! The connection as lines in and bytes out, with a deadline on both.
+
+use std::io;
+use std::time::Duration;
+
+use daemon::CancellationToken;
+use pop3_proto::framing::Expect;
+use pop3_proto::{Line, LineReader};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use crate::error::End;
+
+/// How much is collected before it is written to the socket, and read from it at once.
+pub(crate) const PIECE: usize = 16 * 1024;
+
+/// One connection. Nothing is read while a complete line is buffered, and nothing is kept beyond a piece:
+/// a client that sends without reading, or never reads, costs two pieces of memory.
+pub(crate) struct Wire<S> {
+    stream: S,
+    lines: LineReader,
+    /// What is to be sent; written when the client has nothing more for us, or when a piece is full.
+    pub(crate) out: Vec<u8>,
+    output_timeout: Duration,
+    shutdown: CancellationToken,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
+    pub(crate) fn new(stream: S, output_timeout: Duration, shutdown: CancellationToken) -> Self {
+        Self {
+            stream,
+            lines: LineReader::new(),
+            out: Vec::new(),
+            output_timeout,
+            shutdown,
+        }
+    }
+
+    /// The next line. What is waiting to be sent goes out first, unless more lines are buffered (RFC 2449
+    /// 6.6: replies to pipelined commands travel together).
+    pub(crate) async fn next_line(&mut self, expect: Expect, deadline: Instant) -> Result<Line, End> {
+        loop {
+            if let Some(line) = self.lines.next_line(expect) {
+                return Ok(line);
+            }
+            self.flush().await?;
+            let mut piece = [0; 4096];
+            let read = tokio::select! {
+                biased;
+                () = self.shutdown.cancelled() => return Err(End::Shutdown),
+                read = timeout_at(deadline, self.stream.read(&mut piece)) => read.map_err(|_| End::Idle)??,
+            };
+            if read == 0 {
+                return Err(End::Lost);
+            }
+            self.lines.push(&piece[..read]);
+        }
+    }
+
+    /// Writes what is waiting if it fills a piece.
+    pub(crate) async fn flush_full(&mut self) -> Result<(), End> {
+        if self.out.len() < PIECE {
+            return Ok(());
+        }
+        self.flush().await
+    }
+
+    /// Writes what is waiting. Each piece has the whole of `output_timeout`, so that a slow reader is served
+    /// and one that stopped is not waited for.
+    pub(crate) async fn flush(&mut self) -> Result<(), End> {
+        for piece in self.out.chunks(PIECE) {
+            timeout(self.output_timeout, self.stream.write_all(piece))
+                .await
+                .map_err(|_| End::Stalled)??;
+        }
+        if !self.out.is_empty() {
+            self.out.clear();
+            self.out.shrink_to(2 * PIECE);
+            timeout(self.output_timeout, self.stream.flush())
+                .await
+                .map_err(|_| End::Stalled)??;
+        }
+        Ok(())
+    }
+
+    /// Gives the stream back for a TLS handshake, unless the client has already sent something that would
+    /// be taken as if it had come inside TLS (RFC 2595 4, CVE-2021-38084).
+    pub(crate) async fn into_stream(mut self) -> Result<S, End> {
+        self.flush().await?;
+        if self.lines.has_buffered() {
+            return Err(End::Injection);
+        }
+        Ok(self.stream)
+    }
+
+    /// Sends what is waiting and closes our side; errors no longer matter.
+    pub(crate) async fn close(mut self) {
+        if self.flush().await.is_ok() {
+            let _: Result<io::Result<()>, _> = timeout(self.output_timeout, self.stream.shutdown()).await;
+        }
+    }
+}
