@@ -1,1 +1,2 @@
 //! The one place for identity, addresses and passwords.
+pub mod directory;
