@@ -39,17 +39,41 @@ pub struct Backend {
 
 impl Backend {
     /// SQLite with the form that authd itself makes.
-    pub const SQLITE: Self = Self { engine: Engine::Sqlite, form: Form::V4_0 };
+    pub const SQLITE: Self = Self {
+        engine: Engine::Sqlite,
+        form: Form::V4_0,
+    };
     /// MariaDB with the form that most sites have.
-    pub const MARIADB: Self = Self { engine: Engine::MariaDb, form: Form::V3_3 };
+    pub const MARIADB: Self = Self {
+        engine: Engine::MariaDb,
+        form: Form::V3_3,
+    };
     /// Every combination that the end-to-end tests are run on.
     pub const ALL: [Self; 6] = [
-        Self { engine: Engine::Sqlite, form: Form::V2_1 },
-        Self { engine: Engine::Sqlite, form: Form::V3_3 },
-        Self { engine: Engine::Sqlite, form: Form::V4_0 },
-        Self { engine: Engine::MariaDb, form: Form::V2_1 },
-        Self { engine: Engine::MariaDb, form: Form::V3_3 },
-        Self { engine: Engine::MariaDb, form: Form::V4_0 },
+        Self {
+            engine: Engine::Sqlite,
+            form: Form::V2_1,
+        },
+        Self {
+            engine: Engine::Sqlite,
+            form: Form::V3_3,
+        },
+        Self {
+            engine: Engine::Sqlite,
+            form: Form::V4_0,
+        },
+        Self {
+            engine: Engine::MariaDb,
+            form: Form::V2_1,
+        },
+        Self {
+            engine: Engine::MariaDb,
+            form: Form::V3_3,
+        },
+        Self {
+            engine: Engine::MariaDb,
+            form: Form::V4_0,
+        },
     ];
 }
 
@@ -103,9 +127,15 @@ impl Database {
     /// When the server cannot be started or the file not be made.
     pub fn create(engine: Engine, directory: &Path, own_server: bool) -> Result<Self> {
         match engine {
-            Engine::Sqlite => Ok(Self::Sqlite { path: directory.join("directory.sqlite") }),
+            Engine::Sqlite => Ok(Self::Sqlite {
+                path: directory.join("directory.sqlite"),
+            }),
             Engine::MariaDb => {
-                let server = if own_server { Server::private(&directory.join("mariadb"))? } else { Server::shared()? };
+                let server = if own_server {
+                    Server::private(&directory.join("mariadb"))?
+                } else {
+                    Server::shared()?
+                };
                 let mut random = [0; 8];
                 getrandom::fill(&mut random).context("random bytes")?;
                 let name = format!("t{:016x}", u64::from_le_bytes(random));
@@ -120,7 +150,8 @@ impl Database {
     /// # Errors
     /// When a statement fails.
     pub fn load(&self, backend: Backend) -> Result<()> {
-        self.execute(schema::tables(backend)).with_context(|| format!("tables of {backend}"))
+        self.execute(schema::tables(backend))
+            .with_context(|| format!("tables of {backend}"))
     }
 
     /// Executes statements, separated by semicolons.
@@ -132,7 +163,9 @@ impl Database {
             Self::Sqlite { path } => {
                 let connection = rusqlite::Connection::open(path)?;
                 connection.busy_timeout(crate::wait::LONG)?;
-                connection.execute_batch(sql).with_context(|| sql.chars().take(200).collect::<String>())
+                connection
+                    .execute_batch(sql)
+                    .with_context(|| sql.chars().take(200).collect::<String>())
             }
             Self::MariaDb { server, name } => server.execute(name, sql),
         }

@@ -24,13 +24,16 @@ impl Binaries {
     /// When cargo cannot be run or the build fails; cargo's messages are in the error.
     pub fn locate() -> Result<Self> {
         if let Some(directory) = env::var_os("POSTRIDER_BIN_DIR") {
-            return Ok(Self { directory: directory.into() });
+            return Ok(Self {
+                directory: directory.into(),
+            });
         }
         let directory = profile_directory()?;
         let target = directory.parent().context("the build directory has no parent")?;
         let lock = File::create(target.join("postrider-tests.lock"))?;
         lock.lock().context("lock of the harness's build")?;
-        let run = env::var("NEXTEST_RUN_ID").unwrap_or_else(|_| std::os::unix::process::parent_id().to_string());
+        let run =
+            env::var("NEXTEST_RUN_ID").unwrap_or_else(|_| std::os::unix::process::parent_id().to_string());
         let stamp = target.join("postrider-tests.built");
         let this = format!("{run} {}", directory.display());
         if fs::read_to_string(&stamp).ok().as_deref() != Some(this.as_str()) {
@@ -72,7 +75,8 @@ impl Binaries {
                 _ => {}
             }
             if fs::hard_link(&from, &to).is_err() {
-                fs::copy(&from, &to).with_context(|| format!("copy {} to {}", from.display(), to.display()))?;
+                fs::copy(&from, &to)
+                    .with_context(|| format!("copy {} to {}", from.display(), to.display()))?;
             }
         }
         Ok(())
@@ -82,7 +86,10 @@ impl Binaries {
 /// The workspace's root, from where cargo is run.
 #[must_use]
 pub fn workspace_root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new(".")).to_path_buf()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap_or(Path::new("."))
+        .to_path_buf()
 }
 
 /// `target/debug` or `target/release`, from the path of the running test (`.../deps/NAME`) or of xtask.
@@ -98,7 +105,10 @@ fn profile_directory() -> Result<PathBuf> {
 fn build(target: &Path, directory: &Path, visible: bool) -> Result<()> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    command.current_dir(workspace_root()).args(["build", "--bins", "--target-dir"]).arg(target);
+    command
+        .current_dir(workspace_root())
+        .args(["build", "--bins", "--target-dir"])
+        .arg(target);
     for program in PROGRAMS {
         command.args(["-p", program]);
     }
@@ -108,9 +118,16 @@ fn build(target: &Path, directory: &Path, visible: bool) -> Result<()> {
     if visible {
         command.stderr(Stdio::inherit());
     }
-    let output = command.stdin(Stdio::null()).output().context("run cargo to build the daemons")?;
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .context("run cargo to build the daemons")?;
     if !output.status.success() {
-        bail!("the daemons do not build ({}):\n{}", output.status, String::from_utf8_lossy(&output.stderr));
+        bail!(
+            "the daemons do not build ({}):\n{}",
+            output.status,
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
     Ok(())
 }

@@ -57,7 +57,11 @@ impl Dns {
             thread::spawn(move || serve_udp(&udp, &for_udp)),
             thread::spawn(move || serve_tcp(&tcp, &for_tcp)),
         ];
-        Ok(Self { address, zone, threads })
+        Ok(Self {
+            address,
+            zone,
+            threads,
+        })
     }
 
     /// Where it listens.
@@ -81,13 +85,21 @@ impl Dns {
 
     /// Forgets a name.
     pub fn remove(&self, name: &str) {
-        self.zone.records.lock().unwrap_or_else(PoisonError::into_inner).remove(&name.to_ascii_lowercase());
+        self.zone
+            .records
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&name.to_ascii_lowercase());
     }
 
     /// The names that were asked for, with the type, as `a.test MX`.
     #[must_use]
     pub fn questions(&self) -> Vec<String> {
-        self.zone.questions.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.zone
+            .questions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 }
 
@@ -114,7 +126,9 @@ fn bind() -> Result<(UdpSocket, TcpListener)> {
 fn serve_udp(socket: &UdpSocket, zone: &Zone) {
     let mut question = [0; 1500];
     while !zone.over.load(Ordering::Relaxed) {
-        let Ok((length, from)) = socket.recv_from(&mut question) else { continue };
+        let Ok((length, from)) = socket.recv_from(&mut question) else {
+            continue;
+        };
         if let Some(answer) = answer(&question[..length], zone) {
             // A client that went away is no concern of a name server.
             let _ = socket.send_to(&answer, from);
@@ -164,7 +178,10 @@ fn answer(message: &[u8], zone: &Zone) -> Option<Vec<u8>> {
         28 => "AAAA",
         _ => "other",
     };
-    zone.questions.lock().unwrap_or_else(PoisonError::into_inner).push(format!("{name} {shown}"));
+    zone.questions
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .push(format!("{name} {shown}"));
     let records = zone.records.lock().unwrap_or_else(PoisonError::into_inner);
     let here = records.get(&name);
     let (code, answers) = match here {

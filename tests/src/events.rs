@@ -18,7 +18,9 @@ impl Events {
     /// The log in `directory`.
     #[must_use]
     pub fn at(directory: &Path) -> Self {
-        Self { directory: directory.to_path_buf() }
+        Self {
+            directory: directory.to_path_buf(),
+        }
     }
 
     /// Every event of every daemon so far, one daemon after the other. A line that is still being written is left out.
@@ -32,11 +34,15 @@ impl Events {
         }
         files.sort();
         let mut events = Vec::new();
-        for file in files.iter().filter(|file| file.extension().is_some_and(|ending| ending == "jsonl")) {
+        for file in files
+            .iter()
+            .filter(|file| file.extension().is_some_and(|ending| ending == "jsonl"))
+        {
             let text = fs::read_to_string(file)?;
             let whole = text.rfind('\n').map_or("", |at| &text[..at]);
             for line in whole.lines() {
-                events.push(serde_json::from_str(line).with_context(|| format!("{}: {line}", file.display()))?);
+                events
+                    .push(serde_json::from_str(line).with_context(|| format!("{}: {line}", file.display()))?);
             }
         }
         Ok(events)
@@ -47,7 +53,11 @@ impl Events {
     /// # Errors
     /// As [`Events::all`].
     pub fn about(&self, needle: &str) -> Result<Vec<Value>> {
-        Ok(self.all()?.into_iter().filter(|event| event.to_string().contains(needle)).collect())
+        Ok(self
+            .all()?
+            .into_iter()
+            .filter(|event| event.to_string().contains(needle))
+            .collect())
     }
 
     /// Waits until an event satisfies `wanted`, and gives it.
@@ -55,6 +65,8 @@ impl Events {
     /// # Errors
     /// When none comes in time.
     pub fn wait(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Result<Value> {
-        wait::until(what, wait::LONG, || Ok(self.all()?.into_iter().find(|event| wanted(event))))
+        wait::until(what, wait::LONG, || {
+            Ok(self.all()?.into_iter().find(|event| wanted(event)))
+        })
     }
 }

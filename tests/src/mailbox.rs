@@ -56,8 +56,15 @@ impl Mailbox {
             for entry in entries {
                 let path = entry?.path();
                 // Renamed from new to cur meanwhile, or expunged: the next look sees it or does not.
-                let (Ok(bytes), Ok(about)) = (fs::read(&path), fs::metadata(&path)) else { continue };
-                messages.push(Message { path, bytes, uid: about.uid(), gid: about.gid() });
+                let (Ok(bytes), Ok(about)) = (fs::read(&path), fs::metadata(&path)) else {
+                    continue;
+                };
+                messages.push(Message {
+                    path,
+                    bytes,
+                    uid: about.uid(),
+                    gid: about.gid(),
+                });
             }
         }
         messages.sort_by(|a, b| a.path.file_name().cmp(&b.path.file_name()));
@@ -90,7 +97,12 @@ impl Mailbox {
         wait::for_true(&what, wait::LONG, || Ok(self.count()? >= count))
             .with_context(|| format!("there are {}", self.count().unwrap_or_default()))?;
         let messages = self.messages()?;
-        ensure!(messages.len() == count, "{} messages in {}, not {count}", messages.len(), self.root.display());
+        ensure!(
+            messages.len() == count,
+            "{} messages in {}, not {count}",
+            messages.len(),
+            self.root.display()
+        );
         Ok(messages)
     }
 

@@ -43,7 +43,10 @@ impl Server {
     /// When MariaDB is neither installed nor installable, or does not start.
     pub fn shared() -> Result<Self> {
         if let Some(socket) = env::var_os(SOCKET_VARIABLE) {
-            return Ok(Self { socket: socket.into(), process: None });
+            return Ok(Self {
+                socket: socket.into(),
+                process: None,
+            });
         }
         static LEASE: OnceLock<File> = OnceLock::new();
         let place = shared_place()?;
@@ -52,7 +55,10 @@ impl Server {
         let users = File::create(place.join("users.lock"))?;
         users.lock_shared().context("lease of the shared MariaDB")?;
         let _ = LEASE.set(users);
-        let server = Self { socket: place.join("sock"), process: None };
+        let server = Self {
+            socket: place.join("sock"),
+            process: None,
+        };
         if server.ping().is_err() {
             start_shared(&place)?;
             wait::for_true("the shared MariaDB", wait::LONG, || Ok(server.ping().is_ok()))
@@ -70,7 +76,10 @@ impl Server {
         let arguments = arguments(directory)?;
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         let process = Process::new("mariadbd", program, &arguments, None, directory.join("log"));
-        let mut server = Self { socket: directory.join("sock"), process: Some(process) };
+        let mut server = Self {
+            socket: directory.join("sock"),
+            process: Some(process),
+        };
         server.start()?;
         Ok(server)
     }
@@ -92,7 +101,9 @@ impl Server {
     /// # Errors
     /// When the server is the shared one.
     pub fn process(&mut self) -> Result<&mut Process> {
-        self.process.as_mut().context("the shared MariaDB is not a test's to stop")
+        self.process
+            .as_mut()
+            .context("the shared MariaDB is not a test's to stop")
     }
 
     /// Starts a private server (again) and waits until it answers.
@@ -118,14 +129,19 @@ impl Server {
             .user(Some(USER))
             .pass(Some(PASSWORD))
             .db_name(database);
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         runtime.block_on(async {
             let work = async {
                 let mut connection = Conn::new(options).await?;
                 connection.query_drop(sql).await?;
                 connection.disconnect().await
             };
-            tokio::time::timeout(wait::LONG, work).await.context("MariaDB does not answer")?.map_err(Into::into)
+            tokio::time::timeout(wait::LONG, work)
+                .await
+                .context("MariaDB does not answer")?
+                .map_err(Into::into)
         })
     }
 
@@ -171,7 +187,10 @@ fn install() -> Result<()> {
     }
     let apt = |arguments: &[&str]| -> Result<std::process::Output> {
         let mut command = Command::new("apt-get");
-        command.args(arguments).env("DEBIAN_FRONTEND", "noninteractive").stdin(Stdio::null());
+        command
+            .args(arguments)
+            .env("DEBIAN_FRONTEND", "noninteractive")
+            .stdin(Stdio::null());
         command.output().context("run apt-get")
     };
     let _ = apt(&["update", "-q"]);
@@ -180,7 +199,11 @@ fn install() -> Result<()> {
         fs::remove_file(policy)?;
     }
     let output = output?;
-    ensure!(output.status.success(), "apt-get install mariadb-server: {}", String::from_utf8_lossy(&output.stderr));
+    ensure!(
+        output.status.success(),
+        "apt-get install mariadb-server: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     Ok(())
 }
 
@@ -191,7 +214,12 @@ fn shared_place() -> Result<PathBuf> {
     let mut name = String::new();
     for part in build.components().rev().take(6).collect::<Vec<_>>().iter().rev() {
         name.push('-');
-        name.extend(part.as_os_str().to_string_lossy().chars().filter(char::is_ascii_alphanumeric));
+        name.extend(
+            part.as_os_str()
+                .to_string_lossy()
+                .chars()
+                .filter(char::is_ascii_alphanumeric),
+        );
     }
     let place = env::temp_dir().join(format!("postrider-db-{}{name}", geteuid()));
     match fs::DirBuilder::new().mode(0o755).create(&place) {
@@ -199,7 +227,11 @@ fn shared_place() -> Result<PathBuf> {
         _ => {}
     }
     let owner = fs::symlink_metadata(&place)?;
-    ensure!(owner.is_dir() && owner.uid() == geteuid().as_raw(), "{} is somebody else's", place.display());
+    ensure!(
+        owner.is_dir() && owner.uid() == geteuid().as_raw(),
+        "{} is somebody else's",
+        place.display()
+    );
     Ok(place)
 }
 
@@ -212,7 +244,11 @@ fn start_shared(place: &Path) -> Result<()> {
     let program = prepare(place)?;
     let log = File::create(place.join("log"))?;
     let mut server = Command::new(program);
-    server.args(arguments(place)?).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log.try_clone()?);
+    server
+        .args(arguments(place)?)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log.try_clone()?);
     let server = server.process_group(0).spawn().context("start mariadbd")?;
     let guard = "while sleep 20; do kill -0 \"$1\" || exit; flock -n -x \"$2\" kill \"$1\" && exit; done";
     Command::new("sh")
@@ -238,7 +274,11 @@ fn prepare(directory: &Path) -> Result<PathBuf> {
         make_template(&template)?;
     }
     let data = directory.join("data");
-    let status = Command::new("cp").arg("-r").arg(template.join("data")).arg(&data).status()?;
+    let status = Command::new("cp")
+        .arg("-r")
+        .arg(template.join("data"))
+        .arg(&data)
+        .status()?;
     ensure!(status.success(), "copy of MariaDB's template: {status}");
     let account = format!(
         "CREATE USER IF NOT EXISTS '{USER}'@'localhost' IDENTIFIED BY '{PASSWORD}';\n\
@@ -257,7 +297,11 @@ fn make_template(template: &Path) -> Result<()> {
     install
         .arg("--no-defaults")
         .arg(format!("--datadir={}", template.join("data").display()))
-        .args(["--auth-root-authentication-method=normal", "--skip-test-db", "--innodb-log-file-size=8M"])
+        .args([
+            "--auth-root-authentication-method=normal",
+            "--skip-test-db",
+            "--innodb-log-file-size=8M",
+        ])
         .args(user_argument())
         .stdin(Stdio::null());
     let output = install.output().context("run mariadb-install-db")?;
@@ -330,9 +374,15 @@ impl Address {
             host: options.ip_or_hostname().to_owned(),
             port: options.tcp_port(),
             socket: options.socket().map(str::to_owned),
-            user: options.user().context("the database address names no user")?.to_owned(),
+            user: options
+                .user()
+                .context("the database address names no user")?
+                .to_owned(),
             password: options.pass().unwrap_or_default().to_owned(),
-            database: options.db_name().context("the database address names no database")?.to_owned(),
+            database: options
+                .db_name()
+                .context("the database address names no database")?
+                .to_owned(),
         })
     }
 }

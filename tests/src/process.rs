@@ -25,7 +25,9 @@ impl Account {
     /// `5000:5000` for root, otherwise nothing: the caller's own account then serves.
     #[must_use]
     pub fn unprivileged() -> Option<Self> {
-        nix::unistd::geteuid().is_root().then_some(Self { uid: 5000, gid: 5000 })
+        nix::unistd::geteuid()
+            .is_root()
+            .then_some(Self { uid: 5000, gid: 5000 })
     }
 
     /// The ids under which files of the site are made: this account's or the caller's.
@@ -71,7 +73,13 @@ pub struct Process {
 impl Process {
     /// Describes a process; nothing runs yet.
     #[must_use]
-    pub fn new(name: &str, program: PathBuf, arguments: &[&str], account: Option<Account>, log: PathBuf) -> Self {
+    pub fn new(
+        name: &str,
+        program: PathBuf,
+        arguments: &[&str],
+        account: Option<Account>,
+        log: PathBuf,
+    ) -> Self {
         Self {
             name: name.to_owned(),
             program,
@@ -105,7 +113,11 @@ impl Process {
         }
         let log = OpenOptions::new().create(true).append(true).open(&self.log)?;
         let mut command = Command::new(&self.program);
-        command.args(&self.arguments).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        command
+            .args(&self.arguments)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log);
         for (name, value) in &self.environment {
             command.env(name, value);
         }
@@ -115,7 +127,9 @@ impl Process {
         if self.own_group {
             command.process_group(0);
         }
-        let child = command.spawn().with_context(|| format!("start {}", self.program.display()))?;
+        let child = command
+            .spawn()
+            .with_context(|| format!("start {}", self.program.display()))?;
         self.child = Some(child);
         self.starts += 1;
         Ok(())
@@ -157,7 +171,9 @@ impl Process {
     /// # Errors
     /// When the system cannot say.
     pub fn exited(&mut self) -> Result<Option<ExitStatus>> {
-        let Some(child) = &mut self.child else { return Ok(None) };
+        let Some(child) = &mut self.child else {
+            return Ok(None);
+        };
         let status = child.try_wait()?;
         if status.is_some() {
             self.child = None;
@@ -179,7 +195,9 @@ impl Process {
     /// # Errors
     /// When nothing runs.
     pub fn kill(&mut self) -> Result<()> {
-        let Some(mut child) = self.child.take() else { bail!("{} does not run", self.name) };
+        let Some(mut child) = self.child.take() else {
+            bail!("{} does not run", self.name)
+        };
         child.kill()?;
         child.wait()?;
         Ok(())
@@ -202,7 +220,9 @@ impl Process {
     /// The last `lines` lines of the output.
     #[must_use]
     pub fn log_tail(&self, lines: usize) -> String {
-        let text = fs::read(&self.log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+        let text = fs::read(&self.log)
+            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+            .unwrap_or_default();
         let all: Vec<&str> = text.lines().collect();
         all[all.len().saturating_sub(lines)..].join("\n")
     }
@@ -219,7 +239,10 @@ impl Process {
     /// When nothing runs.
     pub fn resident_memory(&self) -> Result<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid()?))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS in status")?;
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .context("no VmRSS in status")?;
         let kib: u64 = line.trim().trim_end_matches("kB").trim().parse()?;
         Ok(kib * 1024)
     }

@@ -30,7 +30,11 @@ pub fn tables(backend: Backend) -> &'static str {
 #[must_use]
 pub fn insert_domain(form: Form, domain: &str, transport: &str, backupmx: bool) -> String {
     let [domain, transport] = [domain, transport].map(quoted);
-    let extra = if form == Form::V2_1 { ("", "") } else { (", quota", ", 0") };
+    let extra = if form == Form::V2_1 {
+        ("", "")
+    } else {
+        (", quota", ", 0")
+    };
     format!(
         "INSERT INTO domain (domain, description, aliases, mailboxes, maxquota, transport, backupmx, active{}) \
          VALUES ({domain}, 'a domain', 0, 0, 0, {transport}, {}, 1{});",
@@ -46,8 +50,11 @@ pub fn insert_mailbox(form: Form, row: &MailboxRow<'_>) -> String {
     let (local, domain) = row.address.split_once('@').unwrap_or((row.address, ""));
     let [address, password, maildir, local, domain_quoted] =
         [row.address, row.password, row.maildir, local, domain].map(quoted);
-    let (names, values) =
-        if form == Form::V2_1 { (String::new(), String::new()) } else { (", local_part".into(), format!(", {local}")) };
+    let (names, values) = if form == Form::V2_1 {
+        (String::new(), String::new())
+    } else {
+        (", local_part".into(), format!(", {local}"))
+    };
     format!(
         "INSERT INTO mailbox (username, password, name, maildir, quota, domain, active{names}) \
          VALUES ({address}, {password}, 'A Name', {maildir}, 0, {domain_quoted}, 1{values});\n{}",

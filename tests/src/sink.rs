@@ -67,8 +67,17 @@ pub struct Offers {
 
 impl Default for Offers {
     fn default() -> Self {
-        let capabilities = ["PIPELINING", "SIZE 104857600", "ENHANCEDSTATUSCODES", "8BITMIME", "SMTPUTF8"];
-        Self { starttls: None, capabilities: capabilities.map(str::to_owned).to_vec() }
+        let capabilities = [
+            "PIPELINING",
+            "SIZE 104857600",
+            "ENHANCEDSTATUSCODES",
+            "8BITMIME",
+            "SMTPUTF8",
+        ];
+        Self {
+            starttls: None,
+            capabilities: capabilities.map(str::to_owned).to_vec(),
+        }
     }
 }
 
@@ -76,7 +85,10 @@ impl Offers {
     /// Exactly these capabilities and no STARTTLS.
     #[must_use]
     pub fn only(capabilities: &[&str]) -> Self {
-        Self { starttls: None, capabilities: capabilities.iter().map(|&line| line.to_owned()).collect() }
+        Self {
+            starttls: None,
+            capabilities: capabilities.iter().map(|&line| line.to_owned()).collect(),
+        }
     }
 }
 
@@ -138,7 +150,8 @@ impl Sink {
     /// # Errors
     /// When the port is taken or the certificate does not load.
     pub fn start(address: Ipv4Addr, port: u16, offers: Offers) -> Result<Self> {
-        let listener = TcpListener::bind((address, port)).with_context(|| format!("sink on {address}:{port}"))?;
+        let listener =
+            TcpListener::bind((address, port)).with_context(|| format!("sink on {address}:{port}"))?;
         let address = listener.local_addr()?;
         let tls = offers.starttls.as_ref().map(server_config).transpose()?;
         let shared = Arc::new(Shared::default());
@@ -168,17 +181,32 @@ impl Sink {
 
     /// From now on does `action` at `stage`, for ever.
     pub fn on(&self, stage: Stage, action: Action) {
-        self.add(Rule { stage, address: None, action, left: None });
+        self.add(Rule {
+            stage,
+            address: None,
+            action,
+            left: None,
+        });
     }
 
     /// Does `action` at `stage` the next `times` times.
     pub fn next(&self, times: u32, stage: Stage, action: Action) {
-        self.add(Rule { stage, address: None, action, left: Some(times) });
+        self.add(Rule {
+            stage,
+            address: None,
+            action,
+            left: Some(times),
+        });
     }
 
     /// Does `action` at RCPT for one address, for ever.
     pub fn on_recipient(&self, address: &str, action: Action) {
-        self.add(Rule { stage: Stage::Rcpt, address: Some(address.to_ascii_lowercase()), action, left: None });
+        self.add(Rule {
+            stage: Stage::Rcpt,
+            address: Some(address.to_ascii_lowercase()),
+            action,
+            left: None,
+        });
     }
 
     /// Behaves well from now on.
@@ -207,7 +235,11 @@ impl Sink {
         let what = format!("{count} messages at the sink {}", self.address);
         wait::for_true(&what, wait::LONG, || Ok(self.shared.state().taken.len() >= count))?;
         let taken = self.taken();
-        ensure!(taken.len() == count, "{} messages at the sink, not {count}", taken.len());
+        ensure!(
+            taken.len() == count,
+            "{} messages at the sink, not {count}",
+            taken.len()
+        );
         Ok(taken)
     }
 
@@ -226,7 +258,12 @@ impl Sink {
     /// How often a command (`RCPT`) was given.
     #[must_use]
     pub fn commands(&self, verb: &str) -> u32 {
-        self.shared.state().commands.get(verb).copied().unwrap_or_default()
+        self.shared
+            .state()
+            .commands
+            .get(verb)
+            .copied()
+            .unwrap_or_default()
     }
 
     /// Forgets what was taken and read.
@@ -314,7 +351,13 @@ impl Session {
     ) -> Result<Self> {
         stream.set_nodelay(true)?;
         shared.state().connections += 1;
-        Ok(Self { wire: BufReader::new(Wire::Plain(stream)), shared, offers, tls, message: Taken::default() })
+        Ok(Self {
+            wire: BufReader::new(Wire::Plain(stream)),
+            shared,
+            offers,
+            tls,
+            message: Taken::default(),
+        })
     }
 
     fn run(&mut self) -> Result<()> {
@@ -322,7 +365,11 @@ impl Session {
             return Ok(());
         }
         while let Some(line) = self.line()? {
-            let verb = line.split([' ', ':']).next().unwrap_or_default().to_ascii_uppercase();
+            let verb = line
+                .split([' ', ':'])
+                .next()
+                .unwrap_or_default()
+                .to_ascii_uppercase();
             *self.shared.state().commands.entry(verb.clone()).or_default() += 1;
             if self.command(&verb, &line)? == Next::Close {
                 return Ok(());
@@ -335,19 +382,36 @@ impl Session {
         match verb {
             "EHLO" | "HELO" => {
                 line[4..].trim().clone_into(&mut self.message.helo);
-                let reply = if verb == "EHLO" { self.capabilities() } else { "250 sink.test".to_owned() };
+                let reply = if verb == "EHLO" {
+                    self.capabilities()
+                } else {
+                    "250 sink.test".to_owned()
+                };
                 self.act(Stage::Ehlo, None, &reply)
             }
             "STARTTLS" => self.start_tls(),
             "MAIL" => {
-                let path = line.split_once(':').map_or("", |(_, rest)| rest).trim().to_owned();
+                let path = line
+                    .split_once(':')
+                    .map_or("", |(_, rest)| rest)
+                    .trim()
+                    .to_owned();
                 self.message.mail = path;
                 self.message.recipients.clear();
                 self.act(Stage::Mail, None, "250 2.1.0 ok")
             }
             "RCPT" => {
-                let path = line.split_once(':').map_or("", |(_, rest)| rest).trim().to_owned();
-                let address = path.trim_start_matches('<').split('>').next().unwrap_or_default().to_ascii_lowercase();
+                let path = line
+                    .split_once(':')
+                    .map_or("", |(_, rest)| rest)
+                    .trim()
+                    .to_owned();
+                let address = path
+                    .trim_start_matches('<')
+                    .split('>')
+                    .next()
+                    .unwrap_or_default()
+                    .to_ascii_lowercase();
                 let before = self.message.recipients.len();
                 self.message.recipients.push(path);
                 let (next, good) = self.act_and_tell(Stage::Rcpt, Some(&address), "250 2.1.5 ok")?;
@@ -377,24 +441,34 @@ impl Session {
             lines.push("STARTTLS".to_owned());
         }
         let last = lines.len() - 1;
-        let numbered = lines.iter().enumerate().map(|(i, line)| format!("250{}{line}", if i == last { ' ' } else { '-' }));
+        let numbered = lines
+            .iter()
+            .enumerate()
+            .map(|(i, line)| format!("250{}{line}", if i == last { ' ' } else { '-' }));
         numbered.collect::<Vec<_>>().join("\r\n")
     }
 
     fn start_tls(&mut self) -> Result<Next> {
-        let Some(config) = self.tls.clone() else { return self.say("502 5.5.1 no TLS here") };
+        let Some(config) = self.tls.clone() else {
+            return self.say("502 5.5.1 no TLS here");
+        };
         let (next, good) = self.act_and_tell(Stage::StartTls, None, "220 2.0.0 go ahead")?;
         if !good {
             return Ok(next);
         }
-        let Wire::Plain(stream) = self.wire.get_ref() else { return self.say("503 5.5.1 TLS is on") };
+        let Wire::Plain(stream) = self.wire.get_ref() else {
+            return self.say("503 5.5.1 TLS is on");
+        };
         let mut stream = stream.try_clone()?;
         let mut session = ServerConnection::new(config)?;
         while session.is_handshaking() {
             session.complete_io(&mut stream)?;
         }
         self.wire = BufReader::new(Wire::Tls(Box::new(StreamOwned::new(session, stream))));
-        self.message = Taken { tls: true, ..Taken::default() };
+        self.message = Taken {
+            tls: true,
+            ..Taken::default()
+        };
         Ok(Next::GoOn)
     }
 
@@ -429,7 +503,9 @@ impl Session {
     /// The action of the first rule that fits; one that is used up goes away.
     fn rule(&self, stage: Stage, address: Option<&str>) -> Option<Action> {
         let mut state = self.shared.state();
-        let fits = |rule: &Rule| rule.stage == stage && (rule.address.is_none() || rule.address.as_deref() == address);
+        let fits = |rule: &Rule| {
+            rule.stage == stage && (rule.address.is_none() || rule.address.as_deref() == address)
+        };
         let at = state.rules.iter().position(fits)?;
         let action = state.rules[at].action.clone();
         if let Some(left) = &mut state.rules[at].left {
@@ -453,7 +529,11 @@ impl Session {
             Some(Action::Hang) => {
                 let mut state = self.shared.state();
                 while state.held && !self.shared.over.load(Ordering::Relaxed) {
-                    state = self.shared.released.wait(state).unwrap_or_else(PoisonError::into_inner);
+                    state = self
+                        .shared
+                        .released
+                        .wait(state)
+                        .unwrap_or_else(PoisonError::into_inner);
                 }
                 drop(state);
                 Ok((self.say(good)?, true))
@@ -468,7 +548,11 @@ impl Session {
 
     fn line(&mut self) -> Result<Option<String>> {
         let line = self.raw_line()?;
-        Ok(line.map(|bytes| String::from_utf8_lossy(&bytes).trim_end_matches(['\r', '\n']).to_owned()))
+        Ok(line.map(|bytes| {
+            String::from_utf8_lossy(&bytes)
+                .trim_end_matches(['\r', '\n'])
+                .to_owned()
+        }))
     }
 
     fn raw_line(&mut self) -> Result<Option<Vec<u8>>> {

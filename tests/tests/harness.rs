@@ -16,11 +16,22 @@ fn every_schema_form_loads_and_takes_rows() -> Result<()> {
         let directory = tempfile::tempdir()?;
         let database = Database::create(backend.engine, directory.path(), false)?;
         database.load(backend)?;
-        database.execute(&schema::insert_domain(backend.form, "example.com", "virtual", false))?;
-        let row =
-            schema::MailboxRow { address: "a@example.com", password: "secret", maildir: "example.com/a/" };
+        database.execute(&schema::insert_domain(
+            backend.form,
+            "example.com",
+            "virtual",
+            false,
+        ))?;
+        let row = schema::MailboxRow {
+            address: "a@example.com",
+            password: "secret",
+            maildir: "example.com/a/",
+        };
         database.execute(&schema::insert_mailbox(backend.form, &row))?;
-        ensure!(database.execute("SELECT nothing FROM mailbox").is_err(), "a wrong statement succeeded");
+        ensure!(
+            database.execute("SELECT nothing FROM mailbox").is_err(),
+            "a wrong statement succeeded"
+        );
         Ok(())
     })
 }
@@ -38,7 +49,10 @@ fn a_sink_takes_refuses_and_closes() -> Result<()> {
     smtp.expect("RCPT TO:<NO@a.test>", 550)?;
     smtp.expect("DATA", 554)?;
     sink.next(1, Stage::Mail, Action::Close);
-    ensure!(smtp.command("MAIL FROM:<x@b.test>").is_err(), "the sink should have closed");
+    ensure!(
+        smtp.command("MAIL FROM:<x@b.test>").is_err(),
+        "the sink should have closed"
+    );
     ensure!(sink.connections() == 1 && sink.commands("RCPT") == 2);
     Ok(())
 }
@@ -63,7 +77,10 @@ fn the_name_server_answers_over_udp() -> Result<()> {
         Ok(answer[..length].to_vec())
     };
     let address = ask("mx.a.test", 1)?;
-    ensure!(address.ends_with(&[0, 4, 127, 9, 9, 9]) && address[3] == 0, "{address:?}");
+    ensure!(
+        address.ends_with(&[0, 4, 127, 9, 9, 9]) && address[3] == 0,
+        "{address:?}"
+    );
     ensure!(ask("a.test", 15)?[7] == 1, "one MX");
     ensure!(ask("nothing.test", 1)?[3] == 3, "NXDOMAIN");
     ensure!(ask("broken.test", 1)?[3] == 2, "SERVFAIL");

@@ -15,7 +15,10 @@ pub fn cargo(arguments: &[&str]) -> Command {
 
 /// Runs a command, which has to succeed; says first what it runs.
 pub fn run(command: &mut Command) -> Result<()> {
-    let words: Vec<String> = command.get_args().map(|word| word.to_string_lossy().into_owned()).collect();
+    let words: Vec<String> = command
+        .get_args()
+        .map(|word| word.to_string_lossy().into_owned())
+        .collect();
     let shown = format!("{} {}", program(command), words.join(" "));
     eprintln!("$ {shown}");
     let status = command.status().with_context(|| format!("run {shown}"))?;
@@ -27,10 +30,14 @@ pub fn run(command: &mut Command) -> Result<()> {
 
 /// Whether a program of this name can be run.
 pub fn exists(program: &str) -> bool {
-    Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success())
+    Command::new(program)
+        .arg("--version")
+        .output()
+        .is_ok_and(|output| output.status.success())
 }
 
 fn program(command: &Command) -> String {
     let path = std::path::Path::new(command.get_program());
-    path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
+    path.file_name()
+        .map_or_else(String::new, |name| name.to_string_lossy().into_owned())
 }

@@ -9,7 +9,14 @@ use crate::{test, tidy};
 pub fn run(options: &test::Options) -> Result<()> {
     cargo::run(&mut cargo(&["fmt", "--all", "--check"]))?;
     tidy::run()?;
-    cargo::run(&mut cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
+    cargo::run(&mut cargo(&[
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--",
+        "-D",
+        "warnings",
+    ]))?;
     if cargo::exists("cargo-deny") {
         cargo::run(&mut cargo(&["deny", "check", "bans", "licenses", "sources"]))?;
     } else {

@@ -5,7 +5,11 @@ use anyhow::Result;
 use crate::cargo::{self, cargo};
 
 /// The tests that compare a generated file with its source; with `UPDATE=1` they write it.
-const GENERATORS: [(&str, &str); 3] = [("auth-api", "generated"), ("queue-api", "generated"), ("config", "reference")];
+const GENERATORS: [(&str, &str); 3] = [
+    ("auth-api", "generated"),
+    ("queue-api", "generated"),
+    ("config", "reference"),
+];
 
 /// Writes all of them.
 pub fn run() -> Result<()> {

@@ -27,6 +27,8 @@ pub fn run(options: &Options) -> Result<()> {
         cargo(&["test", "--workspace", "--no-fail-fast"])
     };
     command.args(&options.arguments);
-    command.env("POSTRIDER_BIN_DIR", binaries.directory()).env(SOCKET_VARIABLE, server.socket());
+    command
+        .env("POSTRIDER_BIN_DIR", binaries.directory())
+        .env(SOCKET_VARIABLE, server.socket());
     cargo::run(&mut command)
 }

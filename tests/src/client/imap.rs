@@ -23,7 +23,11 @@ impl ImapReply {
     /// The untagged responses as text, one a line.
     #[must_use]
     pub fn text(&self) -> String {
-        let lines: Vec<String> = self.untagged.iter().map(|line| String::from_utf8_lossy(line).into_owned()).collect();
+        let lines: Vec<String> = self
+            .untagged
+            .iter()
+            .map(|line| String::from_utf8_lossy(line).into_owned())
+            .collect();
         lines.join("\n")
     }
 
@@ -32,8 +36,14 @@ impl ImapReply {
     /// # Errors
     /// When there is none.
     pub fn find(&self, needle: &str) -> Result<String> {
-        let found = self.untagged.iter().map(|line| String::from_utf8_lossy(line)).find(|line| line.contains(needle));
-        found.map(std::borrow::Cow::into_owned).with_context(|| format!("no {needle:?} in\n{}", self.text()))
+        let found = self
+            .untagged
+            .iter()
+            .map(|line| String::from_utf8_lossy(line))
+            .find(|line| line.contains(needle));
+        found
+            .map(std::borrow::Cow::into_owned)
+            .with_context(|| format!("no {needle:?} in\n{}", self.text()))
     }
 }
 
@@ -93,8 +103,14 @@ impl Imap {
         let mut untagged = Vec::new();
         loop {
             let response = self.response()?;
-            if let Some(rest) = response.strip_prefix(tag.as_bytes()).and_then(|rest| rest.strip_prefix(b" ")) {
-                return Ok(ImapReply { untagged, tagged: String::from_utf8_lossy(rest).into_owned() });
+            if let Some(rest) = response
+                .strip_prefix(tag.as_bytes())
+                .and_then(|rest| rest.strip_prefix(b" "))
+            {
+                return Ok(ImapReply {
+                    untagged,
+                    tagged: String::from_utf8_lossy(rest).into_owned(),
+                });
             }
             if response.starts_with(b"+") {
                 bail!("an unexpected continuation: {}", show(&response));
@@ -113,7 +129,9 @@ impl Imap {
             let line = self.line.line()?.context("the server closed the connection")?;
             let literal = literal_length(&line);
             response.extend_from_slice(&line);
-            let Some(length) = literal else { return Ok(response) };
+            let Some(length) = literal else {
+                return Ok(response);
+            };
             response.extend_from_slice(b"\r\n");
             response.extend(self.line.exactly(length)?);
         }
@@ -143,7 +161,11 @@ impl Imap {
     pub fn select(&mut self, mailbox: &str) -> Result<u32> {
         let reply = self.ok(&format!("SELECT \"{mailbox}\""))?;
         let exists = reply.find(" EXISTS")?;
-        exists.trim_start_matches("* ").trim_end_matches(" EXISTS").parse().context("EXISTS")
+        exists
+            .trim_start_matches("* ")
+            .trim_end_matches(" EXISTS")
+            .parse()
+            .context("EXISTS")
     }
 
     /// The whole text of one message of the selected mailbox, by sequence number; no flag is set.
@@ -152,8 +174,15 @@ impl Imap {
     /// When there is no such message.
     pub fn fetch_body(&mut self, number: u32) -> Result<Vec<u8>> {
         let reply = self.ok(&format!("FETCH {number} (BODY.PEEK[])"))?;
-        let response = reply.untagged.iter().find(|line| contains(line, b"BODY[]")).context("no BODY[] in the answer")?;
-        let at = response.windows(2).position(|pair| pair == b"\r\n").context("no literal in the answer")?;
+        let response = reply
+            .untagged
+            .iter()
+            .find(|line| contains(line, b"BODY[]"))
+            .context("no BODY[] in the answer")?;
+        let at = response
+            .windows(2)
+            .position(|pair| pair == b"\r\n")
+            .context("no literal in the answer")?;
         let length = literal_length(&response[..at]).context("no literal in the answer")?;
         Ok(response[at + 2..at + 2 + length].to_vec())
     }

@@ -47,7 +47,8 @@ impl Line {
     /// # Errors
     /// When nobody listens there.
     pub fn tcp(address: SocketAddr) -> Result<Self> {
-        let stream = TcpStream::connect_timeout(&address, PATIENCE).with_context(|| format!("connect to {address}"))?;
+        let stream = TcpStream::connect_timeout(&address, PATIENCE)
+            .with_context(|| format!("connect to {address}"))?;
         stream.set_nodelay(true)?;
         stream.set_write_timeout(Some(PATIENCE))?;
         Ok(Self::new(Stream::Tcp(stream)))
@@ -58,7 +59,9 @@ impl Line {
     /// # Errors
     /// When the address is not local or nobody listens there.
     pub fn tcp_from(source: IpAddr, address: SocketAddr) -> Result<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         let stream = runtime.block_on(async {
             let socket = tokio::net::TcpSocket::new_v4()?;
             socket.bind(SocketAddr::new(source, 0))?;
@@ -82,7 +85,12 @@ impl Line {
     }
 
     fn new(stream: Stream) -> Self {
-        Self { stream, buffer: Vec::new(), patience: PATIENCE, ended: false }
+        Self {
+            stream,
+            buffer: Vec::new(),
+            patience: PATIENCE,
+            ended: false,
+        }
     }
 
     /// Sets how long an answer may take from now on.
@@ -126,7 +134,9 @@ impl Line {
     /// # Errors
     /// When TLS is not on.
     pub fn end_tls(&mut self) -> Result<()> {
-        let Stream::Tls(tls) = std::mem::replace(&mut self.stream, Stream::Closed) else { bail!("TLS is not on") };
+        let Stream::Tls(tls) = std::mem::replace(&mut self.stream, Stream::Closed) else {
+            bail!("TLS is not on")
+        };
         let mut tls = *tls;
         tls.conn.send_close_notify();
         tls.flush()?;
@@ -184,7 +194,10 @@ impl Line {
         let end = Instant::now() + self.patience;
         while self.buffer.len() < count {
             if !self.fill(end)? {
-                bail!("the connection closed {} bytes before the end of a literal", count - self.buffer.len());
+                bail!(
+                    "the connection closed {} bytes before the end of a literal",
+                    count - self.buffer.len()
+                );
             }
         }
         Ok(self.buffer.drain(..count).collect())
@@ -256,7 +269,10 @@ impl Line {
     /// # Errors
     /// When the socket option cannot be set.
     pub fn reset(&mut self) -> Result<()> {
-        let linger = nix::libc::linger { l_onoff: 1, l_linger: 0 };
+        let linger = nix::libc::linger {
+            l_onoff: 1,
+            l_linger: 0,
+        };
         let option = nix::sys::socket::sockopt::Linger;
         match &self.stream {
             Stream::Tcp(stream) => nix::sys::socket::setsockopt(stream, option, &linger)?,
@@ -272,14 +288,21 @@ impl Line {
         if self.ended {
             return Ok(false);
         }
-        let left = end.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+        let left = end
+            .saturating_duration_since(Instant::now())
+            .max(Duration::from_millis(1));
         let mut chunk = [0; 16 * 1024];
         let result = match &mut self.stream {
-            Stream::Tcp(stream) => stream.set_read_timeout(Some(left)).and_then(|()| stream.read(&mut chunk)),
-            Stream::Tls(stream) => {
-                stream.sock.set_read_timeout(Some(left)).and_then(|()| stream.read(&mut chunk))
-            }
-            Stream::Unix(stream) => stream.set_read_timeout(Some(left)).and_then(|()| stream.read(&mut chunk)),
+            Stream::Tcp(stream) => stream
+                .set_read_timeout(Some(left))
+                .and_then(|()| stream.read(&mut chunk)),
+            Stream::Tls(stream) => stream
+                .sock
+                .set_read_timeout(Some(left))
+                .and_then(|()| stream.read(&mut chunk)),
+            Stream::Unix(stream) => stream
+                .set_read_timeout(Some(left))
+                .and_then(|()| stream.read(&mut chunk)),
             Stream::Closed => Ok(0),
         };
         match result {
@@ -294,9 +317,14 @@ impl Line {
 }
 
 /// Bytes as one printable line, at most 300 characters of it.
-pub(crate) fn show(bytes: &[u8]) -> String {
+#[must_use]
+pub fn show(bytes: &[u8]) -> String {
     let text = bytes.escape_ascii().to_string();
-    if text.len() <= 300 { text } else { format!("{}... ({} bytes)", &text[..300], bytes.len()) }
+    if text.len() <= 300 {
+        text
+    } else {
+        format!("{}... ({} bytes)", &text[..300], bytes.len())
+    }
 }
 
 /// Whether an error says that the time was up.
@@ -309,6 +337,9 @@ pub(crate) fn is_timeout(error: &anyhow::Error) -> bool {
 fn is_close(error: &io::Error) -> bool {
     matches!(
         error.kind(),
-        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionAborted
+        io::ErrorKind::ConnectionReset
+            | io::ErrorKind::BrokenPipe
+            | io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::ConnectionAborted
     )
 }

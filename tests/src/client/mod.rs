@@ -6,6 +6,6 @@ mod pop3;
 mod smtp;
 
 pub use imap::{Imap, ImapReply};
-pub use line::{Line, Tls};
+pub use line::{Line, Tls, show as show_bytes};
 pub use pop3::Pop3;
 pub use smtp::{Envelope, Reply, Smtp};

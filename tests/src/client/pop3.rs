@@ -28,7 +28,11 @@ impl Pop3 {
     /// When the server closes, says nothing in time, or no status.
     pub fn status(&mut self) -> Result<String> {
         let line = self.line.line()?.context("the server closed the connection")?;
-        ensure!(line.starts_with(b"+") || line.starts_with(b"-ERR"), "not a status: {}", show(&line));
+        ensure!(
+            line.starts_with(b"+") || line.starts_with(b"-ERR"),
+            "not a status: {}",
+            show(&line)
+        );
         Ok(String::from_utf8_lossy(&line).into_owned())
     }
 
@@ -67,7 +71,10 @@ impl Pop3 {
     pub fn dotted(&mut self) -> Result<Vec<u8>> {
         let mut out = Vec::new();
         loop {
-            let line = self.line.line()?.context("the connection closed before the dot")?;
+            let line = self
+                .line
+                .line()?
+                .context("the connection closed before the dot")?;
             if line == b"." {
                 return Ok(out);
             }

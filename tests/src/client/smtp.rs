@@ -19,7 +19,11 @@ impl Reply {
     /// The whole reply, code before each line, lines joined by `\n`.
     #[must_use]
     pub fn text(&self) -> String {
-        let lines: Vec<String> = self.lines.iter().map(|line| format!("{} {line}", self.code)).collect();
+        let lines: Vec<String> = self
+            .lines
+            .iter()
+            .map(|line| format!("{} {line}", self.code))
+            .collect();
         lines.join("\n")
     }
 
@@ -89,7 +93,9 @@ impl Smtp {
             };
             let text = String::from_utf8_lossy(&line).into_owned();
             let code = text.get(..3).and_then(|digits| digits.parse::<u16>().ok());
-            let Some(code) = code else { bail!("not a reply: {}", show(&line)) };
+            let Some(code) = code else {
+                bail!("not a reply: {}", show(&line))
+            };
             lines.push(text.get(4..).unwrap_or_default().to_owned());
             if text.as_bytes().get(3) != Some(&b'-') {
                 return Ok(Some(Reply { code, lines }));
@@ -112,7 +118,11 @@ impl Smtp {
     /// When it has another one.
     pub fn expect(&mut self, command: &str, code: u16) -> Result<Reply> {
         let reply = self.command(command)?;
-        ensure!(reply.code == code, "{command:.80}: wanted {code}, got {}", reply.text());
+        ensure!(
+            reply.code == code,
+            "{command:.80}: wanted {code}, got {}",
+            reply.text()
+        );
         Ok(reply)
     }
 
@@ -177,8 +187,19 @@ impl Smtp {
     /// When any step is refused.
     pub fn send(&mut self, from: &str, to: &[&str], message: &str) -> Result<Reply> {
         let recipients = to.iter().map(|&address| (address, "")).collect();
-        let reply = self.try_send(&Envelope { from, mail_parameters: "", recipients }, message.as_bytes())?;
-        ensure!(reply.code == 250, "message from {from} to {to:?}: {}", reply.text());
+        let reply = self.try_send(
+            &Envelope {
+                from,
+                mail_parameters: "",
+                recipients,
+            },
+            message.as_bytes(),
+        )?;
+        ensure!(
+            reply.code == 250,
+            "message from {from} to {to:?}: {}",
+            reply.text()
+        );
         Ok(reply)
     }
 
@@ -188,8 +209,16 @@ impl Smtp {
     /// # Errors
     /// When the connection breaks.
     pub fn try_send(&mut self, envelope: &Envelope<'_>, message: &[u8]) -> Result<Reply> {
-        let mut commands = vec![format!("MAIL FROM:<{}>{}", envelope.from, envelope.mail_parameters)];
-        commands.extend(envelope.recipients.iter().map(|(to, parameters)| format!("RCPT TO:<{to}>{parameters}")));
+        let mut commands = vec![format!(
+            "MAIL FROM:<{}>{}",
+            envelope.from, envelope.mail_parameters
+        )];
+        commands.extend(
+            envelope
+                .recipients
+                .iter()
+                .map(|(to, parameters)| format!("RCPT TO:<{to}>{parameters}")),
+        );
         for command in &commands {
             let reply = self.command(command)?;
             if reply.code != 250 {

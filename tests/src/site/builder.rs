@@ -93,7 +93,11 @@ impl SiteBuilder {
     pub fn account(self, address: &str) -> Self {
         let (local, domain) = address.split_once('@').unwrap_or((address, ""));
         let maildir = format!("{domain}/{local}/");
-        let row = MailboxRow { address, password: PASSWORD, maildir: &maildir };
+        let row = MailboxRow {
+            address,
+            password: PASSWORD,
+            maildir: &maildir,
+        };
         let form = self.backend.form;
         self.sql(&schema::insert_mailbox(form, &row))
     }
@@ -137,14 +141,18 @@ impl SiteBuilder {
     /// Starts only these daemons.
     #[must_use]
     pub fn only(mut self, daemons: &[&'static str]) -> Self {
-        self.daemons = DAEMONS.into_iter().filter(|name| daemons.contains(name)).collect();
+        self.daemons = DAEMONS
+            .into_iter()
+            .filter(|name| daemons.contains(name))
+            .collect();
         self
     }
 
     /// Gives a daemon an environment variable.
     #[must_use]
     pub fn environment(mut self, daemon: &str, name: &str, value: &str) -> Self {
-        self.environment.push((daemon.to_owned(), name.to_owned(), value.to_owned()));
+        self.environment
+            .push((daemon.to_owned(), name.to_owned(), value.to_owned()));
         self
     }
 
@@ -158,7 +166,10 @@ impl SiteBuilder {
     /// Runs a daemon through another program (`strace -D ...`) that ends by executing its last arguments.
     #[must_use]
     pub fn wrap(mut self, daemon: &str, command: &[&str]) -> Self {
-        self.wrappers.push((daemon.to_owned(), command.iter().map(|&word| word.to_owned()).collect()));
+        self.wrappers.push((
+            daemon.to_owned(),
+            command.iter().map(|&word| word.to_owned()).collect(),
+        ));
         self
     }
 
@@ -189,7 +200,9 @@ impl SiteBuilder {
     /// Those of the test, and a daemon that ended unasked or not with status 0.
     pub fn run(self, test: impl FnOnce(&mut Site) -> Result<()>) -> Result<()> {
         let mut site = self.start()?;
-        let outcome = test(&mut site).and_then(|()| site.check_alive()).and_then(|()| site.shut_down());
+        let outcome = test(&mut site)
+            .and_then(|()| site.check_alive())
+            .and_then(|()| site.shut_down());
         outcome.map_err(|error| error.context(format!("the site's logs:\n{}", site.logs())))
     }
 
@@ -199,7 +212,11 @@ impl SiteBuilder {
     /// When anything of it fails; the end of the log of the daemon is in the error.
     pub fn start(self) -> Result<Site> {
         let mut site = self.prepare()?;
-        let names: Vec<String> = site.processes.iter().map(|process| process.name().to_owned()).collect();
+        let names: Vec<String> = site
+            .processes
+            .iter()
+            .map(|process| process.name().to_owned())
+            .collect();
         for process in &mut site.processes {
             process.start()?;
         }
@@ -228,7 +245,11 @@ impl SiteBuilder {
         };
         make_tree(&directory)?;
         binaries.install(&directory.join("bin"))?;
-        let names = [self.host_name.clone(), "localhost".to_owned(), address.to_string()];
+        let names = [
+            self.host_name.clone(),
+            "localhost".to_owned(),
+            address.to_string(),
+        ];
         let pki = Pki::create(&directory.join("etc/tls"), &names)?;
         let given = std::mem::take(&mut self.settings);
         self.write_settings(&directory, address, ports, &pki);
@@ -239,11 +260,18 @@ impl SiteBuilder {
         for text in &self.text {
             self.settings.add_text(text)?;
         }
-        let database = if external || temporary.is_none() { None } else { Some(self.make_database(&directory)?) };
+        let database = if external || temporary.is_none() {
+            None
+        } else {
+            Some(self.make_database(&directory)?)
+        };
         let endpoints = Endpoints {
             address: IpAddr::V4(address),
             ports,
-            tls: Tls { config: pki.client_config()?, name: self.host_name.clone() },
+            tls: Tls {
+                config: pki.client_config()?,
+                name: self.host_name.clone(),
+            },
             lmtp_socket: directory.join("run/lmtp/sock"),
             mail_root: directory.join("mail"),
             ca_file: pki.ca_file.clone(),
@@ -291,7 +319,10 @@ impl SiteBuilder {
         }
         settings.set("general.virtual_uid", i64::from(uid));
         settings.set("general.virtual_gid", i64::from(gid));
-        settings.set("general.smtpd_client_event_limit_exceptions", vec!["127.0.0.0/8".to_owned()]);
+        settings.set(
+            "general.smtpd_client_event_limit_exceptions",
+            vec!["127.0.0.0/8".to_owned()],
+        );
         settings.set("tls.certificate_file", pki.certificate_file.display().to_string());
         settings.set("tls.key_file", pki.key_file.display().to_string());
         settings.set("smtpd.service.mx.listen", on(ports.smtp));
@@ -315,19 +346,25 @@ impl SiteBuilder {
                 fs::write(&password_file, format!("{}\n", mariadb::PASSWORD))?;
                 fs::set_permissions(&password_file, fs::Permissions::from_mode(0o600))?;
                 self.settings.set("authd.backend", "mysql");
-                self.settings.set("authd.mysql.socket", server.socket().display().to_string());
+                self.settings
+                    .set("authd.mysql.socket", server.socket().display().to_string());
                 self.settings.set("authd.mysql.user", mariadb::USER);
-                self.settings.set("authd.mysql.password_file", password_file.display().to_string());
+                self.settings
+                    .set("authd.mysql.password_file", password_file.display().to_string());
                 self.settings.set("authd.mysql.database", name.clone());
             }
         }
         database.load(self.backend)?;
         if self.usual_accounts {
             let rows = std::mem::take(&mut self.rows);
-            let with_accounts = SiteBuilder { rows: String::new(), backend: self.backend, ..SiteBuilder::new() }
-                .domain("example.com")
-                .account("alice@example.com")
-                .account("bob@example.com");
+            let with_accounts = SiteBuilder {
+                rows: String::new(),
+                backend: self.backend,
+                ..SiteBuilder::new()
+            }
+            .domain("example.com")
+            .account("alice@example.com")
+            .account("bob@example.com");
             self.rows = with_accounts.rows + &rows;
         }
         if !self.rows.trim().is_empty() {
@@ -365,7 +402,9 @@ impl SiteBuilder {
 
 /// The directories of a site; traversable by everybody, because real clients read the authority's file.
 fn make_tree(directory: &Path) -> Result<()> {
-    for part in ["", "bin", "etc", "etc/tls", "run", "spool", "state", "events", "mail", "log"] {
+    for part in [
+        "", "bin", "etc", "etc/tls", "run", "spool", "state", "events", "mail", "log",
+    ] {
         let path = directory.join(part);
         fs::create_dir_all(&path)?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
@@ -397,7 +436,11 @@ fn flatten(settings: &Settings) -> Result<Vec<(String, toml::Value)>> {
         match value {
             toml::Value::Table(table) => {
                 for (key, value) in table {
-                    let name = if prefix.is_empty() { key } else { format!("{prefix}.{key}") };
+                    let name = if prefix.is_empty() {
+                        key
+                    } else {
+                        format!("{prefix}.{key}")
+                    };
                     walk(&name, value, out);
                 }
             }

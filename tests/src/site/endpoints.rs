@@ -30,7 +30,15 @@ pub struct Ports {
 
 impl Default for Ports {
     fn default() -> Self {
-        Self { smtp: 2525, submission: 2587, submissions: 2465, imap: 2143, imaps: 2993, pop3: 2110, pop3s: 2995 }
+        Self {
+            smtp: 2525,
+            submission: 2587,
+            submissions: 2465,
+            imap: 2143,
+            imaps: 2993,
+            pop3: 2110,
+            pop3s: 2995,
+        }
     }
 }
 
@@ -55,7 +63,15 @@ impl Ports {
     /// All ports.
     #[must_use]
     pub fn all(&self) -> [u16; 7] {
-        [self.smtp, self.submission, self.submissions, self.imap, self.imaps, self.pop3, self.pop3s]
+        [
+            self.smtp,
+            self.submission,
+            self.submissions,
+            self.imap,
+            self.imaps,
+            self.pop3,
+            self.pop3s,
+        ]
     }
 }
 
@@ -171,7 +187,14 @@ impl Endpoints {
 /// Whether a daemon answers on all that it listens on.
 pub(super) fn answers(endpoints: &Endpoints, run: &Path, daemon: &str) -> bool {
     let sockets: &[&str] = match daemon {
-        "authd" => &["authd/smtpd", "authd/qmgr", "authd/deliver", "authd/imapd", "authd/pop3d", "authd/admin"],
+        "authd" => &[
+            "authd/smtpd",
+            "authd/qmgr",
+            "authd/deliver",
+            "authd/imapd",
+            "authd/pop3d",
+            "authd/admin",
+        ],
         "qmgr" => &["qmgr/hint", "qmgr/admin"],
         _ => &[],
     };
@@ -182,7 +205,9 @@ pub(super) fn answers(endpoints: &Endpoints, run: &Path, daemon: &str) -> bool {
         "deliver" => &["lmtp"],
         _ => &[],
     };
-    sockets.iter().all(|socket| UnixStream::connect(run.join(socket).join("sock")).is_ok())
+    sockets
+        .iter()
+        .all(|socket| UnixStream::connect(run.join(socket).join("sock")).is_ok())
         && services.iter().all(|service| greets(endpoints, service))
 }
 

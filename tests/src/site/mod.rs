@@ -99,7 +99,9 @@ impl Site {
     /// # Errors
     /// When the site uses one that is not the harness's.
     pub fn database(&mut self) -> Result<&mut Database> {
-        self.database.as_mut().context("this site's database is not the harness's")
+        self.database
+            .as_mut()
+            .context("this site's database is not the harness's")
     }
 
     /// Executes SQL on the site's database, as its panel would.
@@ -107,7 +109,10 @@ impl Site {
     /// # Errors
     /// When a statement fails.
     pub fn sql(&self, statements: &str) -> Result<()> {
-        self.database.as_ref().context("this site's database is not the harness's")?.execute(statements)
+        self.database
+            .as_ref()
+            .context("this site's database is not the harness's")?
+            .execute(statements)
     }
 
     /// A daemon's process, for signals and figures.
@@ -187,7 +192,11 @@ impl Site {
     pub fn mailctl_output(&self, arguments: &[&str]) -> Result<Output> {
         use std::os::unix::process::CommandExt;
         let mut command = Command::new(self.directory.join("bin/mailctl"));
-        command.arg("--config").arg(self.configuration_file()).args(arguments).stdin(Stdio::null());
+        command
+            .arg("--config")
+            .arg(self.configuration_file())
+            .args(arguments)
+            .stdin(Stdio::null());
         if let Some(account) = self.account {
             command.uid(account.uid).gid(account.gid);
         }
@@ -200,8 +209,14 @@ impl Site {
     /// When it fails; what it said is in the error.
     pub fn mailctl(&self, arguments: &[&str]) -> Result<String> {
         let output = self.mailctl_output(arguments)?;
-        let [out, err] = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
-        ensure!(output.status.success(), "mailctl {} ({}):\n{out}{err}", arguments.join(" "), output.status);
+        let [out, err] =
+            [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+        ensure!(
+            output.status.success(),
+            "mailctl {} ({}):\n{out}{err}",
+            arguments.join(" "),
+            output.status
+        );
         Ok(out)
     }
 
@@ -263,7 +278,11 @@ impl Site {
             let name = process.name().to_owned();
             let status = wait::until(&format!("{name} to end"), wait::LONG, || process.exited())
                 .with_context(|| process.log_tail(20))?;
-            ensure!(status.success(), "{name} ended with {status} after SIGTERM:\n{}", process.log_tail(20));
+            ensure!(
+                status.success(),
+                "{name} ended with {status} after SIGTERM:\n{}",
+                process.log_tail(20)
+            );
         }
         Ok(())
     }

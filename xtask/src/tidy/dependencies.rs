@@ -10,18 +10,44 @@ use crate::cargo::cargo;
 
 /// Crates that speak SQL; authd alone may depend on one, and the harness, which prepares databases for it.
 const SQL_DRIVERS: [&str; 9] = [
-    "mysql_async", "mysql", "rusqlite", "sqlx", "diesel", "sea-orm", "tokio-postgres", "postgres", "libsqlite3-sys",
+    "mysql_async",
+    "mysql",
+    "rusqlite",
+    "sqlx",
+    "diesel",
+    "sea-orm",
+    "tokio-postgres",
+    "postgres",
+    "libsqlite3-sys",
 ];
 const MAY_SPEAK_SQL: [&str; 2] = ["authd", "tests"];
 
 /// Crates of gRPC; the `*-api` crates alone may name them.
-const GRPC: [&str; 7] =
-    ["tonic", "tonic-prost", "tonic-prost-build", "tonic-build", "prost", "prost-build", "protox"];
+const GRPC: [&str; 7] = [
+    "tonic",
+    "tonic-prost",
+    "tonic-prost-build",
+    "tonic-build",
+    "prost",
+    "prost-build",
+    "protox",
+];
 
 /// Crates that would bring I/O, a clock, randomness or logging into layer 1 (and 0).
 const IMPURE: [&str; 13] = [
-    "tokio", "tokio-util", "tokio-stream", "tokio-rustls", "async-std", "mio", "nix", "rustix", "getrandom", "rand",
-    "tracing", "log", "tracing-subscriber",
+    "tokio",
+    "tokio-util",
+    "tokio-stream",
+    "tokio-rustls",
+    "async-std",
+    "mio",
+    "nix",
+    "rustix",
+    "getrandom",
+    "rand",
+    "tracing",
+    "log",
+    "tracing-subscriber",
 ];
 
 const DAEMON_LAYER: u8 = 3;
@@ -50,16 +76,25 @@ pub struct Dependency {
 pub fn packages(root: &Path) -> Result<Vec<Package>> {
     let mut command = cargo(&["metadata", "--format-version", "1", "--no-deps", "--offline"]);
     let output = command.current_dir(root).output().context("run cargo metadata")?;
-    ensure!(output.status.success(), "cargo metadata: {}", String::from_utf8_lossy(&output.stderr));
+    ensure!(
+        output.status.success(),
+        "cargo metadata: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let metadata: Value = serde_json::from_slice(&output.stdout)?;
-    let packages = metadata["packages"].as_array().context("cargo metadata without packages")?;
+    let packages = metadata["packages"]
+        .as_array()
+        .context("cargo metadata without packages")?;
     packages.iter().map(read_package).collect()
 }
 
 fn read_package(package: &Value) -> Result<Package> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let manifest = text(&package["manifest_path"]);
-    let folder = Path::new(&manifest).parent().and_then(Path::file_name).context("a manifest without a folder")?;
+    let folder = Path::new(&manifest)
+        .parent()
+        .and_then(Path::file_name)
+        .context("a manifest without a folder")?;
     let lines = std::fs::read_to_string(&manifest)?;
     let dependencies = package["dependencies"].as_array().into_iter().flatten();
     Ok(Package {
@@ -67,7 +102,10 @@ fn read_package(package: &Value) -> Result<Package> {
         folder: folder.to_string_lossy().into_owned(),
         inherits_lints: lines.contains("[lints]\nworkspace = true"),
         dependencies: dependencies
-            .map(|d| Dependency { name: text(&d["name"]), for_tests: d["kind"].as_str() == Some("dev") })
+            .map(|d| Dependency {
+                name: text(&d["name"]),
+                for_tests: d["kind"].as_str() == Some("dev"),
+            })
             .collect(),
     })
 }
@@ -77,10 +115,16 @@ pub fn check(map: &Map, packages: &[Package]) -> Vec<String> {
     let mut faults = Vec::new();
     for package in packages {
         if package.folder != package.name {
-            faults.push(format!("{} lies in a folder called {}", package.name, package.folder));
+            faults.push(format!(
+                "{} lies in a folder called {}",
+                package.name, package.folder
+            ));
         }
         if !package.inherits_lints {
-            faults.push(format!("{}: its Cargo.toml lacks `[lints] workspace = true`", package.name));
+            faults.push(format!(
+                "{}: its Cargo.toml lacks `[lints] workspace = true`",
+                package.name
+            ));
         }
         for dependency in &package.dependencies {
             faults.extend(check_arrow(map, package, dependency));
@@ -108,7 +152,9 @@ fn check_arrow(map: &Map, package: &Package, dependency: &Dependency) -> Vec<Str
     }
     let pure = map.layer(from).is_some_and(|layer| layer <= 1);
     if pure && !dependency.for_tests && IMPURE.contains(&to) {
-        faults.push(format!("{from} -> {to}: layers 0 and 1 have no I/O, clock, randomness or log"));
+        faults.push(format!(
+            "{from} -> {to}: layers 0 and 1 have no I/O, clock, randomness or log"
+        ));
     }
     faults
 }

@@ -14,15 +14,23 @@ pub struct Map {
 impl Map {
     /// Reads the table below `## Crate map`.
     pub fn parse(architecture: &str) -> Result<Self> {
-        let (_, after) = architecture.split_once("## Crate map").context("ARCHITECTURE.md has no crate map")?;
+        let (_, after) = architecture
+            .split_once("## Crate map")
+            .context("ARCHITECTURE.md has no crate map")?;
         let section = after.split("\n## ").next().unwrap_or(after);
         let mut layers = BTreeMap::new();
         for line in section.lines().filter(|line| line.starts_with("| ")) {
             let mut cells = line.trim_matches('|').split('|').map(str::trim);
-            let (Some(layer), Some(name)) = (cells.next(), cells.next()) else { continue };
-            let Some(name) = name.strip_prefix('`').and_then(|name| name.strip_suffix('`')) else { continue };
+            let (Some(layer), Some(name)) = (cells.next(), cells.next()) else {
+                continue;
+            };
+            let Some(name) = name.strip_prefix('`').and_then(|name| name.strip_suffix('`')) else {
+                continue;
+            };
             let digit = layer.split(' ').next().unwrap_or_default();
-            let layer = digit.parse().with_context(|| format!("the layer of {name} in the crate map: {digit}"))?;
+            let layer = digit
+                .parse()
+                .with_context(|| format!("the layer of {name} in the crate map: {digit}"))?;
             if layers.insert(name.to_owned(), layer).is_some() {
                 bail!("{name} stands twice in the crate map");
             }

@@ -6,8 +6,8 @@ mod sources;
 
 use std::path::Path;
 
-use anyhow::{Result, bail};
 use ::tests::binaries;
+use anyhow::{Result, bail};
 
 /// Checks the whole tree and prints every fault.
 pub fn run() -> Result<()> {
@@ -47,9 +47,17 @@ mod tests {
     fn package(name: &str, dependencies: &[&str]) -> Package {
         let dependencies = dependencies
             .iter()
-            .map(|&name| Dependency { name: name.to_owned(), for_tests: false })
+            .map(|&name| Dependency {
+                name: name.to_owned(),
+                for_tests: false,
+            })
             .collect();
-        Package { name: name.to_owned(), folder: name.to_owned(), inherits_lints: true, dependencies }
+        Package {
+            name: name.to_owned(),
+            folder: name.to_owned(),
+            inherits_lints: true,
+            dependencies,
+        }
     }
 
     #[test]
@@ -61,11 +69,16 @@ mod tests {
     #[test]
     fn the_map_has_to_be_complete_both_ways() {
         let map = Map::parse(MAP).unwrap();
-        let mut packages: Vec<Package> =
-            ["words", "proto", "x-api", "authd"].iter().map(|name| package(name, &[])).collect();
+        let mut packages: Vec<Package> = ["words", "proto", "x-api", "authd"]
+            .iter()
+            .map(|name| package(name, &[]))
+            .collect();
         packages.push(package("stranger", &[]));
         let faults = map.check(&packages).join("\n");
-        assert!(faults.contains("stranger is missing in the crate map"), "{faults}");
+        assert!(
+            faults.contains("stranger is missing in the crate map"),
+            "{faults}"
+        );
         assert!(faults.contains("the crate map names smtpd"), "{faults}");
     }
 
@@ -86,7 +99,11 @@ mod tests {
             let faults = dependencies::check(&map, &[package(from, &[to])]).join("\n");
             assert!(faults.contains(wanted), "{from} -> {to}: {faults:?}");
         }
-        let fine = [package("proto", &["words", "nom"]), package("authd", &["rusqlite"]), package("x-api", &["tonic"])];
+        let fine = [
+            package("proto", &["words", "nom"]),
+            package("authd", &["rusqlite"]),
+            package("x-api", &["tonic"]),
+        ];
         assert_eq!(dependencies::check(&map, &fine), Vec::<String>::new());
     }
 
@@ -95,7 +112,10 @@ mod tests {
         let map = Map::parse(MAP).unwrap();
         let check = |path: &str, text: &str| sources::check_file(path, text, &map).join("\n");
         let sync = ["file.sync", "_all()?;"].concat();
-        assert!(check("crates/smtpd/src/a.rs", &format!("//! A.\n{sync}\n")).contains("only the crate durable syncs"));
+        assert!(
+            check("crates/smtpd/src/a.rs", &format!("//! A.\n{sync}\n"))
+                .contains("only the crate durable syncs")
+        );
         assert!(check("crates/durable/src/a.rs", &format!("//! A.\n{sync}\n")).is_empty());
         assert!(check("crates/proto/src/a.rs", "//! A.\nuse std::net::TcpStream;\n").contains("no I/O"));
         assert!(check("crates/smtpd/src/a.rs", "use std::net::TcpStream;\n").contains("first line"));

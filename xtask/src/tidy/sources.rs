@@ -11,12 +11,26 @@ use super::map::Map;
 const FOLDERS: [&str; 3] = ["crates", "tests", "xtask"];
 
 /// Calls that make data durable; only `durable` may make them.
-const SYNCS: [&str; 7] =
-    [".sync_all(", ".sync_data(", "fsync(", "fdatasync(", "syncfs(", "sync_file_range(", "unistd::sync("];
+const SYNCS: [&str; 7] = [
+    ".sync_all(",
+    ".sync_data(",
+    "fsync(",
+    "fdatasync(",
+    "syncfs(",
+    "sync_file_range(",
+    "unistd::sync(",
+];
 
 /// What layers 0 and 1 may not use of the standard library.
 const IMPURE: [&str; 8] = [
-    "std::fs", "std::net", "std::io::std", "std::env", "std::thread", "std::process", "SystemTime::now", "Instant::now",
+    "std::fs",
+    "std::net",
+    "std::io::std",
+    "std::env",
+    "std::thread",
+    "std::process",
+    "SystemTime::now",
+    "Instant::now",
 ];
 
 /// File and folder names that say nothing about what is inside.
@@ -48,13 +62,23 @@ pub fn check_file(path: &str, text: &str, map: &Map) -> Vec<String> {
     if parts.contains(&"generated") {
         return faults;
     }
-    let crate_name = if parts.first() == Some(&"crates") { parts.get(1) } else { parts.first() }.copied().unwrap_or_default();
+    let crate_name = if parts.first() == Some(&"crates") {
+        parts.get(1)
+    } else {
+        parts.first()
+    }
+    .copied()
+    .unwrap_or_default();
     let stem = parts.last().map_or("", |name| name.trim_end_matches(".rs"));
     if !text.starts_with("//! ") {
-        faults.push(format!("{path}: its first line is not a `//!` sentence that says what the file is for"));
+        faults.push(format!(
+            "{path}: its first line is not a `//!` sentence that says what the file is for"
+        ));
     }
     if EMPTY_NAMES.contains(&stem) {
-        faults.push(format!("{path}: a file called {stem} says nothing about what is inside"));
+        faults.push(format!(
+            "{path}: a file called {stem} says nothing about what is inside"
+        ));
     }
     let pure = map.layer(crate_name).is_some_and(|layer| layer <= 1) && !is_test(&parts);
     let syncs_are_a_fault = parts.first() == Some(&"crates") && crate_name != "durable" && !is_test(&parts);

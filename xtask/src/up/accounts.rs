@@ -29,7 +29,9 @@ pub fn ensure(site: &Site, say: &Say, operators_database: bool, demo: bool) -> R
         return Ok(Vec::new());
     }
     if !domains.iter().any(|name| name == DOMAIN) {
-        say.step(&format!("adding the domain {DOMAIN}"), || site.mailctl(&["domain", "add", DOMAIN]))?;
+        say.step(&format!("adding the domain {DOMAIN}"), || {
+            site.mailctl(&["domain", "add", DOMAIN])
+        })?;
     }
     let known = endpoints::known_accounts(site.directory())?;
     let there = names(&site.mailctl_json(&["mailbox", "list", DOMAIN])?, "address");
@@ -39,7 +41,10 @@ pub fn ensure(site: &Site, say: &Say, operators_database: bool, demo: bool) -> R
         let earlier = known.iter().find(|account| account.address == address);
         let account = match earlier {
             Some(account) => account.clone(),
-            None => Account { address, password: random_password()? },
+            None => Account {
+                address,
+                password: random_password()?,
+            },
         };
         let exists = there.contains(&account.address);
         if !exists {
@@ -48,7 +53,11 @@ pub fn ensure(site: &Site, say: &Say, operators_database: bool, demo: bool) -> R
             })?;
         } else if earlier.is_none() {
             say.step(&format!("giving {} a new password", account.address), || {
-                with_password(site, &["mailbox", "password", &account.address], &account.password)
+                with_password(
+                    site,
+                    &["mailbox", "password", &account.address],
+                    &account.password,
+                )
             })?;
         }
         accounts.push(account);
@@ -59,21 +68,36 @@ pub fn ensure(site: &Site, say: &Say, operators_database: bool, demo: bool) -> R
 /// One field of each row of a listing.
 fn names(listing: &serde_json::Value, field: &str) -> Vec<String> {
     let rows = listing.as_array().into_iter().flatten();
-    rows.filter_map(|row| row[field].as_str().map(str::to_owned)).collect()
+    rows.filter_map(|row| row[field].as_str().map(str::to_owned))
+        .collect()
 }
 
 /// Runs `mailctl` with a password on its standard input, where no list of processes shows it.
 fn with_password(site: &Site, arguments: &[&str], password: &str) -> Result<()> {
     let mut command = Command::new(site.directory().join("bin/mailctl"));
-    command.arg("--config").arg(site.configuration_file()).args(arguments).arg("--password-stdin");
+    command
+        .arg("--config")
+        .arg(site.configuration_file())
+        .args(arguments)
+        .arg("--password-stdin");
     let (uid, gid) = site.ids();
     if nix::unistd::geteuid().is_root() {
         command.uid(uid).gid(gid);
     }
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-    child.stdin.take().context("no standard input")?.write_all(format!("{password}\n").as_bytes())?;
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    child
+        .stdin
+        .take()
+        .context("no standard input")?
+        .write_all(format!("{password}\n").as_bytes())?;
     let output = child.wait_with_output()?;
-    let said = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned()).concat();
+    let said = [&output.stdout, &output.stderr]
+        .map(|bytes| String::from_utf8_lossy(bytes).into_owned())
+        .concat();
     ensure!(output.status.success(), "mailctl {}: {said}", arguments.join(" "));
     Ok(())
 }
@@ -82,5 +106,8 @@ fn with_password(site: &Site, arguments: &[&str], password: &str) -> Result<()> 
 fn random_password() -> Result<String> {
     const LETTERS: &[u8] = b"abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789";
     let bytes = tests::random_bytes(16)?;
-    Ok(bytes.iter().map(|&byte| char::from(LETTERS[usize::from(byte) % LETTERS.len()])).collect())
+    Ok(bytes
+        .iter()
+        .map(|&byte| char::from(LETTERS[usize::from(byte) % LETTERS.len()]))
+        .collect())
 }

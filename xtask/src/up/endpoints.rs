@@ -15,8 +15,10 @@ const FILE: &str = "endpoints.json";
 /// Writes the file; it holds passwords, so only its owner may read it.
 pub fn write(site: &Site, accounts: &[Account]) -> Result<()> {
     let ports = site.ports;
-    let accounts: Vec<Value> =
-        accounts.iter().map(|account| json!({"address": account.address, "password": account.password})).collect();
+    let accounts: Vec<Value> = accounts
+        .iter()
+        .map(|account| json!({"address": account.address, "password": account.password}))
+        .collect();
     let endpoints = json!({
         "host": "localhost",
         "ports": {
@@ -47,7 +49,10 @@ pub fn known_accounts(directory: &Path) -> Result<Vec<Account>> {
     let accounts = endpoints["accounts"].as_array().into_iter().flatten();
     let read = |account: &Value| {
         let text = |key: &str| account[key].as_str().map(str::to_owned);
-        Some(Account { address: text("address")?, password: text("password")? })
+        Some(Account {
+            address: text("address")?,
+            password: text("password")?,
+        })
     };
     Ok(accounts.filter_map(read).collect())
 }

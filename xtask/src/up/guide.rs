@@ -13,15 +13,34 @@ pub fn print(site: &Site, accounts: &[Account], say: &Say) {
     say.heading("How to connect");
     say.line(&format!("  host           localhost (certificates: trust {ca})"));
     say.line(&format!("  SMTP           {} (from other hosts)", ports.smtp));
-    say.line(&format!("  submission     {} (STARTTLS), {} (TLS)", ports.submission, ports.submissions));
-    say.line(&format!("  IMAP           {} (STARTTLS), {} (TLS)", ports.imap, ports.imaps));
-    say.line(&format!("  POP3           {} (STLS), {} (TLS)", ports.pop3, ports.pop3s));
+    say.line(&format!(
+        "  submission     {} (STARTTLS), {} (TLS)",
+        ports.submission, ports.submissions
+    ));
+    say.line(&format!(
+        "  IMAP           {} (STARTTLS), {} (TLS)",
+        ports.imap, ports.imaps
+    ));
+    say.line(&format!(
+        "  POP3           {} (STLS), {} (TLS)",
+        ports.pop3, ports.pop3s
+    ));
     for account in accounts {
-        say.line(&format!("  account        {}   password {}", account.address, account.password));
+        say.line(&format!(
+            "  account        {}   password {}",
+            account.address, account.password
+        ));
     }
     let config = site.configuration_file();
-    say.line(&format!("  mailctl        {}/bin/mailctl --config {}", site.directory().display(), config.display()));
-    say.line(&format!("  for scripts    {}/endpoints.json", site.directory().display()));
+    say.line(&format!(
+        "  mailctl        {}/bin/mailctl --config {}",
+        site.directory().display(),
+        config.display()
+    ));
+    say.line(&format!(
+        "  for scripts    {}/endpoints.json",
+        site.directory().display()
+    ));
     if let [alice, bob, ..] = accounts {
         say.line("");
         say.heading("To paste");
@@ -54,7 +73,9 @@ fn commands(site: &Site, from: &Account, to: &Account) -> Vec<String> {
     };
     let read = |url: &str| format!("{} '{url}'", curl(to));
     let openssl = |arguments: &str| {
-        format!("openssl s_client -quiet -crlf -verify_return_error -verify_hostname localhost -CAfile {ca} {arguments}")
+        format!(
+            "openssl s_client -quiet -crlf -verify_return_error -verify_hostname localhost -CAfile {ca} {arguments}"
+        )
     };
     vec![
         send(&format!("smtp://localhost:{}", ports.submission)),
@@ -69,5 +90,9 @@ fn commands(site: &Site, from: &Account, to: &Account) -> Vec<String> {
 /// A word for the shell.
 fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-@:+".contains(c);
-    if word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+    if word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
 }

@@ -51,8 +51,11 @@ pub fn run(options: &Options) -> Result<()> {
     let ports = place::ports()?;
     say.heading(&format!("starting in {}", directory.display()));
 
-    let mut builder =
-        Site::builder().with_binaries(binaries).bare().host_name("localhost").directory(&directory, ports);
+    let mut builder = Site::builder()
+        .with_binaries(binaries)
+        .bare()
+        .host_name("localhost")
+        .directory(&directory, ports);
     if let Some(url) = &options.mysql {
         builder = use_mysql(builder, &directory, url)?;
     }
@@ -69,7 +72,9 @@ pub fn run(options: &Options) -> Result<()> {
     endpoints::write(&site, &accounts)?;
     match accounts.as_slice() {
         [from, to, ..] => first_message::send_and_read(&site, &say, from, to)?,
-        _ => say.note("no message was tried: the database has domains, and no example accounts were asked for (--demo)"),
+        _ => say.note(
+            "no message was tried: the database has domains, and no example accounts were asked for (--demo)",
+        ),
     }
     guide::print(&site, &accounts, &say);
     if options.once {
@@ -81,7 +86,11 @@ pub fn run(options: &Options) -> Result<()> {
 }
 
 fn start(site: &mut Site, say: &Say) -> Result<()> {
-    let names: Vec<String> = site.processes().iter().map(|process| process.name().to_owned()).collect();
+    let names: Vec<String> = site
+        .processes()
+        .iter()
+        .map(|process| process.name().to_owned())
+        .collect();
     for name in names {
         say.step(&format!("starting {name}"), || site.start(&name))?;
     }
@@ -97,7 +106,9 @@ fn use_mysql(builder: SiteBuilder, directory: &Path, url: &str) -> Result<SiteBu
         .set("authd.mysql.database", address.database);
     builder = match address.socket {
         Some(socket) => builder.set("authd.mysql.socket", socket),
-        None => builder.set("authd.mysql.host", address.host).set("authd.mysql.port", i64::from(address.port)),
+        None => builder
+            .set("authd.mysql.host", address.host)
+            .set("authd.mysql.port", i64::from(address.port)),
     };
     if address.password.is_empty() {
         return Ok(builder);
@@ -108,4 +119,3 @@ fn use_mysql(builder: SiteBuilder, directory: &Path, url: &str) -> Result<SiteBu
     SystemAccount::give(SystemAccount::unprivileged(), &file)?;
     Ok(builder.set("authd.mysql.password_file", file.display().to_string()))
 }
-

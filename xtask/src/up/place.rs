@@ -23,7 +23,8 @@ pub fn directory(asked: Option<&Path>) -> Result<PathBuf> {
         None => PathBuf::from(HERE),
     };
     fs::create_dir_all(&wanted).with_context(|| format!("make {}", wanted.display()))?;
-    fs::set_permissions(&wanted, fs::Permissions::from_mode(0o755)).with_context(|| wanted.display().to_string())?;
+    fs::set_permissions(&wanted, fs::Permissions::from_mode(0o755))
+        .with_context(|| wanted.display().to_string())?;
     let directory = fs::canonicalize(&wanted)?;
     if let Some(closed) = obstacle(&directory)? {
         bail!(
@@ -42,7 +43,10 @@ fn obstacle(directory: &Path) -> Result<Option<PathBuf>> {
         return Ok(None);
     }
     for part in directory.ancestors() {
-        let mode = fs::metadata(part).with_context(|| part.display().to_string())?.permissions().mode();
+        let mode = fs::metadata(part)
+            .with_context(|| part.display().to_string())?
+            .permissions()
+            .mode();
         if mode & 0o001 == 0 {
             return Ok(Some(part.to_path_buf()));
         }
@@ -55,7 +59,9 @@ pub fn lock(directory: &Path) -> Result<File> {
     let file = File::create(directory.join("up.lock"))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(fs::TryLockError::WouldBlock) => bail!("another `cargo xtask up` runs in {}", directory.display()),
+        Err(fs::TryLockError::WouldBlock) => {
+            bail!("another `cargo xtask up` runs in {}", directory.display())
+        }
         Err(fs::TryLockError::Error(error)) => Err(error).context("lock of the directory"),
     }
 }
@@ -89,7 +95,11 @@ pub fn write_private(path: &Path, text: &str) -> Result<()> {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
         _ => {}
     }
-    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&new)?;
     file.write_all(text.as_bytes())?;
     fs::rename(&new, path).with_context(|| path.display().to_string())
 }

@@ -13,7 +13,9 @@ pub struct Say {
 impl Say {
     /// Looks whether standard output is a terminal, and whether `NO_COLOR` is set.
     pub fn new() -> Self {
-        Self { colours: io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none() }
+        Self {
+            colours: io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none(),
+        }
     }
 
     /// Begins a part of the work.
@@ -55,6 +57,10 @@ impl Say {
 
     /// Text in bold or in a colour (an SGR number), if there are colours.
     pub fn paint(&self, code: &str, text: &str) -> String {
-        if self.colours { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+        if self.colours {
+            format!("\x1b[{code}m{text}\x1b[0m")
+        } else {
+            text.to_owned()
+        }
     }
 }

@@ -22,7 +22,9 @@ const PAUSE: Duration = Duration::from_secs(2);
 /// Runs until SIGINT, SIGTERM or SIGHUP.
 pub fn foreground(site: &mut Site, say: &Say) -> Result<()> {
     say.done("running; Ctrl-C stops it");
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let mut watch = Watch::new(site)?;
     runtime.block_on(async {
         let mut interrupt = signal(SignalKind::interrupt())?;
@@ -70,7 +72,9 @@ impl Watch {
             let name = process.name().to_owned();
             if let Some(status) = process.exited()? {
                 self.print_logs(say);
-                say.note(&format!("xtask    | {name} has ended ({status}); starting it again"));
+                say.note(&format!(
+                    "xtask    | {name} has ended ({status}); starting it again"
+                ));
             } else if process.is_running()? {
                 continue;
             }
@@ -82,7 +86,10 @@ impl Watch {
             }
             process.start()?;
             self.started.insert(name.clone(), Instant::now());
-            say.note(&format!("xtask    | {name} started again, process {}", process.pid()?));
+            say.note(&format!(
+                "xtask    | {name} started again, process {}",
+                process.pid()?
+            ));
         }
         Ok(())
     }
@@ -106,15 +113,23 @@ impl Tail {
     fn at_end(path: &Path) -> Result<Self> {
         let mut file = File::open(path)?;
         file.seek(SeekFrom::End(0))?;
-        Ok(Self { file, part: Vec::new() })
+        Ok(Self {
+            file,
+            part: Vec::new(),
+        })
     }
 
     /// The lines that were completed since the last call.
     fn lines(&mut self) -> Vec<String> {
         // A log that cannot be read is not worth stopping the server for.
         let _ = self.file.read_to_end(&mut self.part);
-        let Some(end) = self.part.iter().rposition(|&b| b == b'\n') else { return Vec::new() };
+        let Some(end) = self.part.iter().rposition(|&b| b == b'\n') else {
+            return Vec::new();
+        };
         let whole: Vec<u8> = self.part.drain(..=end).collect();
-        String::from_utf8_lossy(&whole).lines().map(str::to_owned).collect()
+        String::from_utf8_lossy(&whole)
+            .lines()
+            .map(str::to_owned)
+            .collect()
     }
 }
