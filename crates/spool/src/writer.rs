@@ -1,5 +1,8 @@
 //! Writing a message into the spool: unsynced while it streams, durable when `finish` returns.
 
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+
 use durable::Staged;
 use mail_types::MailId;
 
@@ -56,6 +59,14 @@ impl Writer {
     /// Bytes of body written so far.
     pub fn body_len(&self) -> u64 {
         self.body_len
+    }
+
+    /// A second handle that reads the body as far as it was written, from its first byte on.
+    pub fn body_reader(&self) -> Result<std::io::Take<File>, WriteError> {
+        let mut file = self.staged.reader()?;
+        file.seek(SeekFrom::Start(format::HEAD_LEN))
+            .map_err(|e| durable::Error::io("seek in", self.staged.name(), e))?;
+        Ok(file.take(self.body_len))
     }
 
     /// Writes the next piece of the body: CRLF lines, without dot-stuffing. There is no buffer: pass big
