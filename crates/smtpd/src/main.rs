@@ -1,3 +1,7 @@
-//! The SMTP server: the dialogue and the accept decision.
+//! Hands over to the daemon.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    daemon::run::<smtpd::Smtpd>()
+}

@@ -249,6 +249,11 @@ impl Session {
         self.hello.as_ref()
     }
 
+    /// Whether the next octets are a command line: nothing is lost if the session ends here.
+    pub fn expects_command(&self) -> bool {
+        matches!(self.phase, Phase::Line)
+    }
+
     /// Whether a mail transaction is open.
     pub fn in_transaction(&self) -> bool {
         self.transaction.is_some()

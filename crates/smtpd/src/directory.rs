@@ -1,0 +1,90 @@
+//! What smtpd asks authd, as a small trait, and the real client behind it.
+
+use std::future::Future;
+
+use auth_api::client::{Client, Exchange};
+use auth_api::directory::{Resolution, SenderLogin};
+use auth_api::sasl::{LoginContext, LoginStep};
+use auth_api::{Trace, Unavailable};
+use mail_types::{Address, Secret};
+use smtp_proto::command::RcptPath;
+
+/// The questions of an SMTP session. No answer is a temporary failure, never a refusal.
+pub trait Directory: Send + Sync + 'static {
+    /// A login in progress.
+    type Login: Login;
+
+    /// Where a recipient delivers.
+    fn resolve(
+        &self,
+        recipient: &RcptPath,
+        trace: Trace,
+    ) -> impl Future<Output = Result<Resolution, Unavailable>> + Send;
+
+    /// Whether a login may send as an address.
+    fn check_sender_login(
+        &self,
+        login: &Address,
+        sender: &Address,
+        trace: Trace,
+    ) -> impl Future<Output = Result<SenderLogin, Unavailable>> + Send;
+
+    /// The mechanisms to announce, best first.
+    fn mechanisms(
+        &self,
+        context: &LoginContext,
+    ) -> impl Future<Output = Result<Vec<String>, Unavailable>> + Send;
+
+    /// Starts a login.
+    fn login(
+        &self,
+        context: &LoginContext,
+        mechanism: &str,
+        initial: Option<Secret>,
+    ) -> impl Future<Output = (LoginStep, Self::Login)> + Send;
+}
+
+/// A login after its first step; dropped, it is abandoned.
+pub trait Login: Send + Sync {
+    /// The next step.
+    fn next(&mut self, response: Secret) -> impl Future<Output = LoginStep> + Send;
+}
+
+impl Directory for Client {
+    type Login = Exchange;
+
+    async fn resolve(&self, recipient: &RcptPath, trace: Trace) -> Result<Resolution, Unavailable> {
+        match recipient {
+            RcptPath::Address(address) => Self::resolve(self, address, trace).await,
+            RcptPath::Postmaster => self.resolve_postmaster(trace).await,
+        }
+    }
+
+    async fn check_sender_login(
+        &self,
+        login: &Address,
+        sender: &Address,
+        trace: Trace,
+    ) -> Result<SenderLogin, Unavailable> {
+        Self::check_sender_login(self, login, sender, trace).await
+    }
+
+    async fn mechanisms(&self, context: &LoginContext) -> Result<Vec<String>, Unavailable> {
+        Self::mechanisms(self, context).await
+    }
+
+    async fn login(
+        &self,
+        context: &LoginContext,
+        mechanism: &str,
+        initial: Option<Secret>,
+    ) -> (LoginStep, Exchange) {
+        Self::login(self, context, mechanism, initial).await
+    }
+}
+
+impl Login for Exchange {
+    async fn next(&mut self, response: Secret) -> LoginStep {
+        Self::next(self, response).await
+    }
+}

@@ -1,0 +1,5 @@
+//! What is allowed: one file per decision, pure functions of what is known.
+
+pub mod limits;
+pub mod recipient;
+pub mod sender;
