@@ -43,7 +43,8 @@
 //! # In reading order
 //!
 //! `config` → `service` (one connection comes) → `session` (the loop) → `login` → `maildrop` → `commands`;
-//! `wire` is the connection with its deadlines, `error` why a session ends, `mechanisms` what CAPA lists.
+//! `wire` is the connection with its deadlines, `error` why a session ends, `mechanisms` what CAPA lists,
+//! `volume` what happens after a disk fault.
 
 mod commands;
 mod config;
@@ -55,6 +56,7 @@ mod service;
 mod session;
 #[cfg(test)]
 mod tests;
+mod volume;
 mod wire;
 
 use std::sync::Arc;
@@ -87,9 +89,11 @@ impl Daemon for Pop3d {
             base: disk.open_root(&settings.virtual_mailbox_base)?,
             store: maildir_store::Store::new(disk, &settings.myhostname),
         };
+        let watch = tokio::spawn(volume::watch(maildirs.clone(), ctx.shutdown.clone()));
         let shared = Arc::new(Shared::new(ctx.clone(), maildirs));
         ctx.ready();
         daemon::serve(&ctx, listeners, Arc::new(Pop3 { shared })).await;
+        watch.await?;
         Ok(())
     }
 }

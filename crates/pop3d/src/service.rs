@@ -111,7 +111,12 @@ impl Service for Pop3 {
             .events
             .emit(About::session(context.session), connected);
         let implicit = &*connection.service == TLS_SERVICE;
-        let session = Session::new(Arc::clone(&self.shared), context, connection.exempt);
+        let session = Session::new(
+            Arc::clone(&self.shared),
+            context,
+            connection.exempt,
+            connection.load.stressed(),
+        );
         session.serve(connection.stream, implicit).await;
     }
 }

@@ -1,6 +1,7 @@
 //! One session from greeting to close: the only async loop of this process.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use auth_api::sasl::{Account, LoginContext, TlsState};
 use events::{About, access};
@@ -25,6 +26,8 @@ use crate::wire::Wire;
 const TRANSACTION_ERRORS: u32 = 20;
 /// The same before it.
 const AUTHORIZATION_ERRORS: u32 = 3;
+/// Time to log in while most connections are in use.
+const STRESSED_LOGIN: Duration = Duration::from_secs(10);
 
 /// What a session knows beside its connection.
 pub(crate) struct Session {
@@ -48,9 +51,11 @@ enum Next {
 }
 
 impl Session {
-    pub(crate) fn new(shared: Arc<Shared>, context: LoginContext, exempt: bool) -> Self {
+    /// Makes a session; one that begins while the service is nearly full has less time to log in.
+    pub(crate) fn new(shared: Arc<Shared>, context: LoginContext, exempt: bool, stressed: bool) -> Self {
         let settings = shared.settings();
-        let login_deadline = Instant::now() + settings.login_timeout;
+        let limit = if stressed { STRESSED_LOGIN } else { Duration::MAX };
+        let login_deadline = Instant::now() + settings.login_timeout.min(limit);
         Self {
             shared,
             settings,

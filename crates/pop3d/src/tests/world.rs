@@ -131,7 +131,7 @@ impl World {
                 .login_trusted_networks
                 .contains(address.ip()),
         };
-        tokio::spawn(Session::new(Arc::clone(&self.shared), context, true).serve(theirs, false));
+        tokio::spawn(Session::new(Arc::clone(&self.shared), context, true, false).serve(theirs, false));
         let (reader, writer) = split(ours);
         Client {
             reader: BufReader::new(reader),

@@ -1,0 +1,29 @@
+//! Keeps an eye on the mail volume: after a failed sync it is suspect, and removals are refused until a
+//! test passes (robustness.md 4.2).
+
+use std::time::Duration;
+
+use daemon::CancellationToken;
+
+use crate::maildrop::Maildirs;
+
+/// The pause between two looks.
+const PAUSE: Duration = Duration::from_secs(30);
+
+/// Tests the volume again and again while it is suspect, until the process is to stop.
+pub(crate) async fn watch(maildirs: Maildirs, shutdown: CancellationToken) {
+    while tokio::time::timeout(PAUSE, shutdown.cancelled()).await.is_err() {
+        if !maildirs.store.disk().is_suspect(&maildirs.base) {
+            continue;
+        }
+        let volume = maildirs.clone();
+        let tested = daemon::blocking(move || volume.store.disk().self_test(&volume.base)).await;
+        match tested {
+            Ok(Ok(())) => tracing::info!("the mail volume passed its test and is trusted again"),
+            Ok(Err(error)) => {
+                tracing::error!(error = daemon::describe(&error), "the mail volume is not trusted")
+            }
+            Err(error) => tracing::error!(%error, "the mail volume could not be tested"),
+        }
+    }
+}
