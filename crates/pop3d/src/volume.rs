@@ -21,7 +21,7 @@ pub(crate) async fn watch(maildirs: Maildirs, shutdown: CancellationToken) {
         match tested {
             Ok(Ok(())) => tracing::info!("the mail volume passed its test and is trusted again"),
             Ok(Err(error)) => {
-                tracing::error!(error = daemon::describe(&error), "the mail volume is not trusted")
+                tracing::error!(error = daemon::describe(&error), "the mail volume is not trusted");
             }
             Err(error) => tracing::error!(%error, "the mail volume could not be tested"),
         }
