@@ -112,6 +112,50 @@ impl Config {
         Self::assemble(&[(PathBuf::from("<text>"), text.to_owned())], Vec::new())
     }
 
+    /// What is in force, as it could stand in a file; secrets are shown as the files that hold them.
+    pub fn to_json(&self) -> serde_json::Value {
+        let mut value = serde_json::to_value(self).unwrap_or_default();
+        let smtpd = &mut value["smtpd"];
+        // Each service listens for itself, and what belongs to the process is not repeated for each.
+        if let Some(options) = smtpd.as_object_mut() {
+            options.remove("listen");
+        }
+        let process_wide = schema::options::<SmtpdOptions>()
+            .into_iter()
+            .filter(|option| option.process_wide);
+        for option in process_wide {
+            for service in smtpd["service"]
+                .as_object_mut()
+                .into_iter()
+                .flat_map(|map| map.values_mut())
+            {
+                if let Some(options) = service.as_object_mut() {
+                    options.remove(&option.name);
+                }
+            }
+        }
+        value
+    }
+
+    /// The same as TOML.
+    pub fn to_toml(&self) -> String {
+        fn convert(value: serde_json::Value) -> Option<toml::Value> {
+            match value {
+                serde_json::Value::Null => None,
+                serde_json::Value::Object(map) => {
+                    let entries = map
+                        .into_iter()
+                        .filter_map(|(key, value)| Some((key, convert(value)?)));
+                    Some(toml::Value::Table(entries.collect()))
+                }
+                other => toml::Value::try_from(other).ok(),
+            }
+        }
+        convert(self.to_json())
+            .and_then(|value| toml::to_string(&value).ok())
+            .unwrap_or_default()
+    }
+
     /// What speaks against starting `daemon` without a certificate: listeners of it that do nothing without
     /// TLS while `[tls]` names none. None where all is well.
     pub fn missing_certificate(&self, daemon: &str) -> Option<String> {

@@ -67,9 +67,15 @@ pub struct Qmgr {
     /// Most recipients of one transaction with another server.
     #[schemars(range(min = 1, max = 1_000))]
     pub default_destination_recipient_limit: u32,
-    /// Most messages that are worked on at a time.
+    /// Most recipients that are worked on at a time.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub qmgr_message_active_limit: u32,
+    /// How often authd, deliver or the spool is tried while it cannot be used. Such a time counts as no attempt.
+    #[schemars(extend("x-min" = "100ms", "x-max" = "10m"))]
+    pub daemon_probe_interval: DurationText,
+    /// How often the spool is read for messages that smtpd could not tell of.
+    #[schemars(extend("x-min" = "100ms", "x-max" = "1d"))]
+    pub queue_scan_interval: DurationText,
 }
 
 /// TLS towards other servers.
@@ -106,6 +112,8 @@ impl Default for Qmgr {
             default_destination_concurrency_limit: 20,
             default_destination_recipient_limit: 50,
             qmgr_message_active_limit: 20_000,
+            daemon_probe_interval: DurationText::from_secs(2),
+            queue_scan_interval: DurationText::from_secs(60),
         }
     }
 }

@@ -17,8 +17,10 @@ use crate::types::{DurationText, ListenAddr, Size};
 #[derive(Debug, Clone, Serialize)]
 pub struct Smtpd {
     /// `[smtpd]` itself; read here what belongs to the whole process.
+    #[serde(flatten)]
     pub options: SmtpdOptions,
     /// The services by name, each with everything that it inherits.
+    #[serde(rename = "service")]
     pub services: BTreeMap<String, SmtpdOptions>,
 }
 

@@ -226,6 +226,19 @@ fn a_key_that_others_can_read_refuses_the_start() {
 }
 
 #[test]
+fn what_is_shown_can_be_read_again() {
+    let text = "[smtpd]\nsmtpd_timeout = \"7m\"\n[smtpd.service.submission]\nlisten = []\n[authd.mysql]\nport = 3307\n";
+    let config = Config::from_toml(text).unwrap();
+    let shown = config.to_toml();
+    assert!(
+        shown.contains("smtpd_timeout = \"7m\"") && shown.contains("[smtpd.service.mx]"),
+        "{shown}"
+    );
+    let again = Config::from_toml(&shown).unwrap();
+    assert_eq!(format!("{again:?}"), format!("{config:?}"));
+}
+
+#[test]
 fn listeners_that_need_a_certificate_say_so() {
     let mut config = Config::default();
     let text = config.missing_certificate("smtpd").unwrap();
