@@ -1,3 +1,5 @@
-//! Final delivery into Maildirs over LMTP.
+//! The program `deliver`.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    daemon::run::<deliver::Deliver>()
+}

@@ -13,7 +13,7 @@ use nix::sys::stat::Mode;
 
 use crate::barrier::Barrier;
 use crate::dir::Dir;
-use crate::error::{Error, shown};
+use crate::error::{Error, Kind, shown};
 use crate::lazy::Lazy;
 use crate::probe::{FileId, Op, Probe};
 use crate::selftest;
@@ -97,10 +97,21 @@ impl Disk {
     }
 
     /// Writes, syncs and reads back a small file in `dir`; clears the suspicion of its volume if that
-    /// works. To be called at start and every 30 s while the volume is suspect (robustness.md 4.2).
+    /// works, and makes it suspect if the disk gives errors or other bytes. To be called at start and every
+    /// 30 s while the volume is suspect (robustness.md 4.2).
     pub fn self_test(&self, dir: &Dir) -> Result<(), Error> {
-        selftest::run(dir)?;
         let dev = dir.id().dev;
+        if let Err(error) = selftest::run(dir) {
+            // A full disk or missing permission says nothing about what was written.
+            if error.kind() == Kind::Other {
+                self.inner
+                    .suspects
+                    .write()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .insert(dev);
+            }
+            return Err(error);
+        }
         let cleared = self
             .inner
             .suspects

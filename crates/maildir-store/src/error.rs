@@ -29,6 +29,9 @@ pub enum StoreError {
     /// matter for the administrator (4.3.5), never for the sender.
     #[error("wrong owner: {0}")]
     Owner(String),
+    /// The path of the mailbox's row cannot be used: a matter for the administrator (4.3.5).
+    #[error("the path {0:?} is not one below the base directory")]
+    BadPath(String),
     /// UIDs or UIDVALIDITY ran out, or a file of ours has a newer format than this program.
     #[error("{0}")]
     Unusable(String),
@@ -58,7 +61,10 @@ impl StoreError {
 
     /// Whether trying again later may help although nobody changed anything.
     pub fn is_temporary(&self) -> bool {
-        matches!(self, Self::Disk { .. } | Self::Owner(_) | Self::Unusable(_))
+        matches!(
+            self,
+            Self::Disk { .. } | Self::Owner(_) | Self::BadPath(_) | Self::Unusable(_)
+        )
     }
 }
 

@@ -19,6 +19,7 @@ pub struct Mailbox {
     tmp: Dir,
     new: Dir,
     owner: Owner,
+    is_made: bool,
 }
 
 /// What became of a delivery.
@@ -34,13 +35,14 @@ pub enum Delivered {
 }
 
 impl Mailbox {
-    pub(crate) fn new(store: Store, root: Dir, tmp: Dir, new: Dir, owner: Owner) -> Self {
+    pub(crate) fn new(store: Store, root: Dir, tmp: Dir, new: Dir, owner: Owner, is_made: bool) -> Self {
         Self {
             store,
             root,
             tmp,
             new,
             owner,
+            is_made,
         }
     }
 
@@ -52,6 +54,11 @@ impl Mailbox {
     /// The owner of its files.
     pub fn owner(&self) -> Owner {
         self.owner
+    }
+
+    /// Whether directories had to be made when it was opened.
+    pub fn is_made(&self) -> bool {
+        self.is_made
     }
 
     /// Whether new mail is refused here because a sync failed on this volume.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::path::Path;
+use std::path::{Component, Path};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -100,6 +100,10 @@ impl Store {
             )));
         }
         let path = Path::new(maildir);
+        let plain = path.components().all(|c| matches!(c, Component::Normal(_)));
+        if !plain || path.components().next().is_none() {
+            return Err(StoreError::BadPath(maildir.to_owned()));
+        }
         let mut made = Vec::new();
         let root = match base.open_dir(path) {
             Ok(root) => root,
@@ -121,8 +125,9 @@ impl Store {
             made.push(promise);
             made.extend(subdirectory(&root, "cur")?.1);
         }
+        let is_made = !made.is_empty();
         wait_all(made).doing("make the mailbox durable")?;
-        Ok(Mailbox::new(self.clone(), root, tmp, new, owner))
+        Ok(Mailbox::new(self.clone(), root, tmp, new, owner, is_made))
     }
 
     /// The wall clock.
