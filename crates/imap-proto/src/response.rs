@@ -106,13 +106,13 @@ pub enum Code<'a> {
     /// CANNOT.
     Cannot,
     /// CAPABILITY.
-    Capability(&'a [&'a str]),
+    Capability(Vec<&'a str>),
     /// CLIENTBUG.
     ClientBug,
     /// CLOSED.
     Closed,
     /// COPYUID: UIDVALIDITY of the target, source UIDs, target UIDs, in corresponding order.
-    CopyUid(u32, &'a SequenceSet, &'a SequenceSet),
+    CopyUid(u32, SequenceSet, SequenceSet),
     /// EXPUNGEISSUED.
     ExpungeIssued,
     /// INUSE.
@@ -124,7 +124,7 @@ pub enum Code<'a> {
     /// OVERQUOTA.
     OverQuota,
     /// PERMANENTFLAGS.
-    PermanentFlags(&'a [String]),
+    PermanentFlags(Vec<String>),
     /// PRIVACYREQUIRED.
     PrivacyRequired,
     /// READ-ONLY.

@@ -1,3 +1,7 @@
 //! The IMAP server.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    daemon::run::<imapd::Imapd>()
+}

@@ -16,7 +16,7 @@
 //! let structure = Structure::parse(raw);
 //! assert_eq!(structure.size(), 20);
 //! let text = structure.section(raw, &[], &SectionText::Text).unwrap();
-//! assert_eq!(Crlf::new(&text).to_vec(), b"body\r\n");
+//! assert_eq!(Crlf::new(text.bytes(raw)).to_vec(), b"body\r\n");
 //! ```
 
 pub mod decode;
@@ -30,7 +30,7 @@ mod structure;
 pub use content::{Content, Disposition, Parameters};
 pub use crlf::{Crlf, crlf_len};
 pub use envelope::{Envelope, EnvelopeAddress};
-pub use section::SectionText;
+pub use section::{Section, SectionText};
 pub use structure::{Kind, Part, Position, Structure};
 
 /// Depth of nested parts; a multipart or message below it is opaque (robustness.md M01).

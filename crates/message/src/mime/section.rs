@@ -1,6 +1,6 @@
 //! What `BODY[section]` names (RFC 3501 6.4.5).
 
-use std::borrow::Cow;
+use std::ops::Range;
 
 use super::crlf::with_crlf;
 use super::structure::{Kind, Part, Structure};
@@ -26,6 +26,25 @@ pub enum SectionText<'a> {
     Mime,
 }
 
+/// What a section is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Section {
+    /// A range of the message as stored: pass it through [`super::Crlf`].
+    Stored(Range<usize>),
+    /// Fields that were picked, with CRLF line ends.
+    Picked(Vec<u8>),
+}
+
+impl Section {
+    /// The bytes, from the message in which the section was found.
+    pub fn bytes<'a>(&'a self, raw: &'a [u8]) -> &'a [u8] {
+        match self {
+            Self::Stored(range) => raw.get(range.clone()).unwrap_or_default(),
+            Self::Picked(bytes) => bytes,
+        }
+    }
+}
+
 /// Where the part numbers lead.
 enum Place<'a> {
     /// A message: the whole one, or the content of a message/rfc822 part.
@@ -35,37 +54,40 @@ enum Place<'a> {
 }
 
 impl Structure {
-    /// The bytes of a section: as stored, so pass them through [`super::Crlf`]. `None` where there is no
-    /// such section. Everything but [`SectionText::Fields`] is borrowed from `raw`, which has to be what
-    /// this structure was parsed from.
-    pub fn section<'r>(&self, raw: &'r [u8], path: &[u32], text: &SectionText<'_>) -> Option<Cow<'r, [u8]>> {
-        let slice = |from: usize, to: usize| raw.get(from..to).map(Cow::Borrowed);
-        let header_of = |part: &Part| slice(part.header.offset, part.body.offset);
-        let body_of = |part: &Part| slice(part.body.offset, part.end.offset);
+    /// Finds a section; `None` where there is no such one. `raw` has to be what this structure was parsed
+    /// from.
+    pub fn section(&self, raw: &[u8], path: &[u32], text: &SectionText<'_>) -> Option<Section> {
+        let header_of = |part: &Part| part.header.offset..part.body.offset;
+        let body_of = |part: &Part| part.body.offset..part.end.offset;
+        let picked = |part: &Part, not: bool, names: &[Vec<u8>]| {
+            let header = raw.get(header_of(part))?;
+            Some(Section::Picked(pick_fields(header, not, names)))
+        };
         if path.is_empty() && *text == SectionText::All {
-            return slice(0, raw.len());
+            return Some(Section::Stored(0..raw.len()));
         }
-        let place = self.locate(path)?;
-        match (place, text) {
+        let range = match (self.locate(path)?, text) {
             (Place::Part(part), SectionText::All) => body_of(part),
             (Place::Part(part), SectionText::Mime) => header_of(part),
-            (Place::Message(part), SectionText::All) => slice(part.header.offset, part.end.offset),
+            (Place::Message(part), SectionText::All) => part.header.offset..part.end.offset,
             (Place::Message(part), SectionText::Header) => header_of(part),
             (Place::Message(part), SectionText::Text) => body_of(part),
-            (Place::Message(part), SectionText::Fields { not, names }) => {
-                Some(Cow::Owned(pick_fields(header_of(part)?.as_ref(), *not, names)))
-            }
-            (Place::Part(part), text) => match (&part.kind, text) {
+            (Place::Message(part), SectionText::Fields { not, names }) => return picked(part, *not, names),
+            (Place::Message(_), SectionText::Mime) => return None,
+            (Place::Part(part), text) => {
                 // HEADER and TEXT of a part are those of the message that it holds.
-                (Kind::Message(inner, _), SectionText::Header) => header_of(self.part(*inner)),
-                (Kind::Message(inner, _), SectionText::Text) => body_of(self.part(*inner)),
-                (Kind::Message(inner, _), SectionText::Fields { not, names }) => Some(Cow::Owned(
-                    pick_fields(header_of(self.part(*inner))?.as_ref(), *not, names),
-                )),
-                _ => None,
-            },
-            (Place::Message(_), SectionText::Mime) => None,
-        }
+                let Kind::Message(inner, _) = &part.kind else {
+                    return None;
+                };
+                let inner = self.part(*inner);
+                match text {
+                    SectionText::Fields { not, names } => return picked(inner, *not, names),
+                    SectionText::Text => body_of(inner),
+                    _ => header_of(inner),
+                }
+            }
+        };
+        Some(Section::Stored(range))
     }
 
     /// The part that the numbers name, for decoding; `None` for no numbers and for parts that are not there.

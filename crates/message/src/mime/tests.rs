@@ -50,8 +50,8 @@ end\n";
 
 fn section(raw: &str, path: &[u32], text: SectionText<'_>) -> Option<String> {
     let structure = Structure::parse(raw.as_bytes());
-    let bytes = structure.section(raw.as_bytes(), path, &text)?;
-    Some(String::from_utf8(Crlf::new(&bytes).to_vec()).unwrap())
+    let found = structure.section(raw.as_bytes(), path, &text)?;
+    Some(String::from_utf8(Crlf::new(found.bytes(raw.as_bytes())).to_vec()).unwrap())
 }
 
 #[test]

@@ -1,0 +1,75 @@
+//! The section `[imapd]` as checked values.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use config::{Config, ListenAddr, Networks};
+
+/// What a session and the listeners need to know; made anew at every reload.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Listeners that begin in the clear.
+    pub listen: Vec<ListenAddr>,
+    /// Listeners with TLS from the first octet.
+    pub listen_tls: Vec<ListenAddr>,
+    /// Most connections at a time.
+    pub connection_limit: u32,
+    /// Most connections of one client at a time.
+    pub client_connection_count_limit: u32,
+    /// Most new connections of one client in 60 seconds.
+    pub client_connection_rate_limit: u32,
+    /// Most sessions of one user from one client.
+    pub user_connection_count_limit: u32,
+    /// Most logins of one client in 60 seconds.
+    pub client_auth_rate_limit: u32,
+    /// Most TLS handshakes of one client in 60 seconds.
+    pub client_new_tls_session_rate_limit: u32,
+    /// Clients that are exempt from these counts and rates.
+    pub client_event_limit_exceptions: Networks,
+    /// Failed logins that close a connection.
+    pub auth_failure_limit: u32,
+    /// Time to log in.
+    pub login_timeout: Duration,
+    /// Time between two commands after it.
+    pub idle_timeout: Duration,
+    /// Time for a client to read a piece of what we send.
+    pub output_timeout: Duration,
+    /// Peers that may log in without TLS and wait no delay.
+    pub login_trusted_networks: Networks,
+    /// authd's socket for this daemon.
+    pub authd_socket: PathBuf,
+    /// Below it lie all Maildirs.
+    pub virtual_mailbox_base: PathBuf,
+    /// The name of this host.
+    pub myhostname: String,
+    /// Largest message for APPEND, in octets.
+    pub message_size_limit: u64,
+}
+
+impl Settings {
+    /// Takes what concerns imapd out of the configuration.
+    pub fn new(config: &Config) -> Self {
+        let general = &config.general;
+        let own = &config.imapd;
+        Self {
+            listen: own.listen.clone(),
+            listen_tls: own.listen_tls.clone(),
+            connection_limit: own.connection_limit,
+            client_connection_count_limit: own.client_connection_count_limit,
+            client_connection_rate_limit: own.client_connection_rate_limit,
+            user_connection_count_limit: own.user_connection_count_limit,
+            client_auth_rate_limit: own.client_auth_rate_limit,
+            client_new_tls_session_rate_limit: own.client_new_tls_session_rate_limit,
+            client_event_limit_exceptions: general.smtpd_client_event_limit_exceptions.clone(),
+            auth_failure_limit: own.auth_failure_limit,
+            login_timeout: own.login_timeout.get(),
+            idle_timeout: own.idle_timeout.get(),
+            output_timeout: own.output_timeout.get(),
+            login_trusted_networks: general.login_trusted_networks.clone(),
+            authd_socket: general.authd_socket("imapd"),
+            virtual_mailbox_base: general.virtual_mailbox_base.as_path().to_owned(),
+            myhostname: general.myhostname.as_str().to_owned(),
+            message_size_limit: general.message_size_limit.bytes(),
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! What the listeners call for each connection, and what all sessions share.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use auth_api::client::Client;
+use auth_api::sasl::LoginContext;
+use daemon::limits::{ClientKey, ConcurrencyGuard, ConcurrencyLimiter, Rates};
+use daemon::{CancellationToken, Connection, Context, Limits, Peer, Refused, Service};
+use events::{About, access};
+
+use crate::capability::Mechanisms;
+use crate::config::Settings;
+use crate::notify::Notifier;
+use crate::session::Session;
+use crate::store::Maildirs;
+
+/// The name of the listener on which TLS comes first.
+pub(crate) const TLS_SERVICE: &str = "imaps";
+/// The name of the listener that begins in the clear.
+pub(crate) const CLEAR_SERVICE: &str = "imap";
+
+/// One user from one client.
+pub(crate) type UserKey = (String, ClientKey);
+
+/// Shared by all sessions of the process.
+pub(crate) struct Shared {
+    ctx: Context<Settings>,
+    pub(crate) events: events::Log,
+    pub(crate) shutdown: CancellationToken,
+    pub(crate) authd: Client,
+    pub(crate) maildirs: Maildirs,
+    pub(crate) mechanisms: Mechanisms,
+    pub(crate) notifier: Notifier,
+    users: ConcurrencyLimiter<UserKey>,
+    logins: Rates,
+    handshakes: Rates,
+}
+
+impl Shared {
+    pub(crate) fn new(ctx: Context<Settings>, maildirs: Maildirs) -> Self {
+        Self {
+            events: ctx.events.clone(),
+            shutdown: ctx.shutdown.clone(),
+            authd: Client::connect(ctx.settings().authd_socket.clone()),
+            maildirs,
+            mechanisms: Mechanisms::default(),
+            notifier: Notifier::start(),
+            users: ConcurrencyLimiter::default(),
+            logins: Rates::default(),
+            handshakes: Rates::default(),
+            ctx,
+        }
+    }
+
+    /// The settings as they are now; a session keeps those that it began with.
+    pub(crate) fn settings(&self) -> Arc<Settings> {
+        self.ctx.settings()
+    }
+
+    /// The certificate as it is now.
+    pub(crate) fn tls(&self) -> Option<Arc<daemon::Tls>> {
+        self.ctx.tls()
+    }
+
+    /// Counts a login of this client; false when it has had too many in the last 60 seconds.
+    pub(crate) fn login_allowed(&self, peer: SocketAddr, limit: u32) -> bool {
+        self.logins
+            .allow(peer.ip().into(), limit, self.ctx.clock.instant())
+    }
+
+    /// The same for TLS handshakes.
+    pub(crate) fn handshake_allowed(&self, peer: SocketAddr, limit: u32) -> bool {
+        self.handshakes
+            .allow(peer.ip().into(), limit, self.ctx.clock.instant())
+    }
+
+    /// Takes one of the sessions that a user may have from one client.
+    pub(crate) fn user_slot(
+        &self,
+        login: &str,
+        peer: SocketAddr,
+        limit: u32,
+    ) -> Option<ConcurrencyGuard<UserKey>> {
+        self.users
+            .try_acquire((login.to_owned(), peer.ip().into()), limit)
+    }
+}
+
+/// IMAP on all listeners of this process.
+pub(crate) struct Imap {
+    pub(crate) shared: Arc<Shared>,
+}
+
+impl Service for Imap {
+    fn limits(&self) -> Limits {
+        let settings = self.shared.settings();
+        Limits {
+            connections: settings.connection_limit,
+            per_client: settings.client_connection_count_limit,
+            rate: settings.client_connection_rate_limit,
+            exceptions: settings.client_event_limit_exceptions.clone(),
+        }
+    }
+
+    /// Silence: nothing may be said in the clear where TLS comes first, and the listeners share the limits.
+    fn refusal(&self, _: Refused, _: &Peer) -> Vec<u8> {
+        Vec::new()
+    }
+
+    async fn handle(self: Arc<Self>, connection: Connection) {
+        // Over a Unix socket (a proxy on this host) there is no address to speak of.
+        let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+        let peer = connection.peer.address().unwrap_or(nowhere);
+        let local = connection.local.unwrap_or(nowhere);
+        let context = LoginContext {
+            service: "imap".to_owned(),
+            peer,
+            local,
+            session: self.shared.ctx.new_session_id(),
+            tls: None,
+            trusted: self.shared.settings().login_trusted_networks.contains(peer.ip()),
+        };
+        let connected = access::Kind::Connected {
+            service: connection.service.to_string(),
+            client: peer.to_string(),
+            local: local.to_string(),
+        };
+        self.shared
+            .events
+            .emit(About::session(context.session), connected);
+        let implicit = &*connection.service == TLS_SERVICE;
+        let stream = Box::new(connection.stream);
+        let session = Session::new(Arc::clone(&self.shared), context, connection.exempt, stream);
+        session.serve(implicit).await;
+    }
+}

@@ -1,0 +1,51 @@
+//! The way to the files: one wrapper that takes the work off the async threads, and the names of folders.
+
+use auth_api::sasl::Account;
+use imap_proto::name::WireName;
+use imap_proto::response::Code;
+use maildir_store::{FolderName, Owner, Store, StoreError};
+
+use crate::config::Settings;
+use crate::error::{StoreFailure, Tagged};
+
+/// The Maildirs of all accounts.
+#[derive(Clone)]
+pub(crate) struct Maildirs {
+    store: Store,
+    base: durable::Dir,
+}
+
+impl Maildirs {
+    /// Opens the directory below which all Maildirs lie.
+    pub(crate) fn open(settings: &Settings) -> Result<Self, durable::Error> {
+        let disk = durable::Disk::new();
+        let base = disk.open_root(&settings.virtual_mailbox_base)?;
+        Ok(Self {
+            store: Store::new(disk, &settings.myhostname),
+            base,
+        })
+    }
+
+    /// Opens the Maildir of an account, made where it is missing. Blocks.
+    pub(crate) fn account(&self, account: &Account) -> Result<maildir_store::Account, StoreError> {
+        let owner = Owner {
+            uid: account.uid,
+            gid: account.gid,
+        };
+        self.store.open(&self.base, &account.maildir, owner)
+    }
+}
+
+/// Runs file work off the async threads: the one way from a session to the store.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreFailure> {
+    Ok(daemon::blocking(work).await??)
+}
+
+/// A folder by the name on the wire.
+pub(crate) fn folder_name(wire: &WireName) -> Result<FolderName, Tagged> {
+    let cannot = |text: String| Tagged::no_code(Code::Cannot, text);
+    let name = wire.decode().map_err(|error| cannot(error.to_string()))?;
+    FolderName::parse(&name).map_err(|_| cannot("Invalid mailbox name".to_owned()))
+}
