@@ -95,7 +95,11 @@ pub fn queued(id: MailId) -> Reply {
 
 /// A refusal at the end of data: the same with ` (ID)` at its end.
 pub fn with_id(mut refusal: Reply, id: MailId) -> Reply {
-    refusal.text.push_str(&format!(" ({id})"));
+    let id = format!(" ({id})");
+    // deliver's replies have it already.
+    if !refusal.text.ends_with(&id) {
+        refusal.text.push_str(&id);
+    }
     refusal
 }
 

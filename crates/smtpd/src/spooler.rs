@@ -119,7 +119,7 @@ impl Spooler {
                 }
             }
             Err(error) => {
-                tracing::error!(error = %daemon::describe(&error), "cannot see the spool's free space")
+                tracing::error!(error = %daemon::describe(&error), "cannot see the spool's free space");
             }
         }
         if test && self.spool.is_suspect() {
