@@ -28,11 +28,23 @@ pub(crate) enum End {
     #[error("TLS handshake failed")]
     Tls,
     /// The socket failed.
-    #[error("connection lost")]
-    Socket(#[from] io::Error),
+    #[error("connection failed")]
+    Socket(#[source] io::Error),
     /// A message could not be read to its end, so that the reply cannot be completed.
     #[error("message cannot be read")]
     Message(#[source] io::Error),
+}
+
+/// A client that goes away without QUIT or close_notify is no fault of the socket.
+impl From<io::Error> for End {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
+                Self::Lost
+            }
+            _ => Self::Socket(error),
+        }
+    }
 }
 
 impl End {

@@ -268,15 +268,18 @@ impl Session {
         Ok(match verdict {
             Verdict::Account(account) => {
                 let login = account.address.to_string();
+                tracing::info!(session = %self.id(), peer = %self.context.peer, login, mechanism, "login");
                 self.emit(access::Kind::AuthSucceeded { mechanism, login });
                 self.open(account).await
             }
             Verdict::Denied(reason) => {
+                tracing::warn!(session = %self.id(), peer = %self.context.peer, mechanism, reason, "login failed");
                 self.emit(access::Kind::AuthFailed { mechanism, reason });
                 Err(state.refused())
             }
             Verdict::NoMechanism => Err(state.no_mechanism()),
             Verdict::Unavailable(reason) => {
+                tracing::error!(session = %self.id(), peer = %self.context.peer, reason, "login cannot be judged");
                 self.emit(access::Kind::AuthUnavailable { mechanism, reason });
                 Err(AuthorizationStep::Reply(Authorization::unavailable()))
             }
