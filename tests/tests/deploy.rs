@@ -58,12 +58,21 @@ fn every_service_is_hardened() -> Result<()> {
     for daemon in DAEMONS {
         let unit = service(daemon)?;
         for directive in EVERYWHERE {
-            ensure!(unit.lines().any(|line| line == directive), "{daemon}: no line {directive}");
+            ensure!(
+                unit.lines().any(|line| line == directive),
+                "{daemon}: no line {directive}"
+            );
         }
         let private_users = unit.lines().any(|line| line == "PrivateUsers=yes");
-        ensure!(private_users != matches!(daemon, "authd" | "smtpd"), "{daemon}: PrivateUsers={private_users}");
+        ensure!(
+            private_users != matches!(daemon, "authd" | "smtpd"),
+            "{daemon}: PrivateUsers={private_users}"
+        );
         let no_suid = unit.lines().any(|line| line == "RestrictSUIDSGID=yes");
-        ensure!(no_suid == matches!(daemon, "authd" | "smtpd" | "qmgr"), "{daemon}: RestrictSUIDSGID={no_suid}");
+        ensure!(
+            no_suid == matches!(daemon, "authd" | "smtpd" | "qmgr"),
+            "{daemon}: RestrictSUIDSGID={no_suid}"
+        );
     }
     Ok(())
 }
@@ -83,7 +92,9 @@ fn every_socket_is_required_and_every_account_is_made() -> Result<()> {
             if let Some(sockets) = line.strip_prefix("Requires=") {
                 required.extend(sockets.split(' ').map(str::to_owned));
             }
-            let names = ["User=", "Group=", "SupplementaryGroups="].iter().find_map(|key| line.strip_prefix(key));
+            let names = ["User=", "Group=", "SupplementaryGroups="]
+                .iter()
+                .find_map(|key| line.strip_prefix(key));
             for name in names.into_iter().flat_map(|names| names.split(' ')) {
                 ensure!(made.contains(name), "{daemon}: no account {name} is made");
             }
@@ -96,7 +107,10 @@ fn every_socket_is_required_and_every_account_is_made() -> Result<()> {
             there.insert(name);
         }
     }
-    ensure!(there == required, "sockets that are there: {there:?}; required by a service: {required:?}");
+    ensure!(
+        there == required,
+        "sockets that are there: {there:?}; required by a service: {required:?}"
+    );
     Ok(())
 }
 
@@ -113,17 +127,30 @@ fn systemd_understands_the_units() -> Result<()> {
         let path = entry?.path();
         let text = fs::read_to_string(&path)?;
         // The programs are not installed on this machine, and that is not what is verified.
-        let text = text.replace("ExecStart=/usr/lib/postrider/", "ExecStart=/bin/true /usr/lib/postrider/");
+        let text = text.replace(
+            "ExecStart=/usr/lib/postrider/",
+            "ExecStart=/bin/true /usr/lib/postrider/",
+        );
         let copy = directory.path().join(path.file_name().context("a name")?);
         fs::write(&copy, text)?;
         units.push(copy);
     }
-    let verified = Command::new("systemd-analyze").arg("verify").args(&units).output()?;
+    let verified = Command::new("systemd-analyze")
+        .arg("verify")
+        .args(&units)
+        .output()?;
     let said = String::from_utf8_lossy(&verified.stderr).into_owned();
-    ensure!(verified.status.success() && !said.contains("postrider"), "systemd-analyze verify: {said}");
+    ensure!(
+        verified.status.success() && !said.contains("postrider"),
+        "systemd-analyze verify: {said}"
+    );
     for daemon in DAEMONS {
         let unit = directory.path().join(format!("postrider-{daemon}.service"));
-        let limit = if matches!(daemon, "authd" | "deliver") { "5" } else { "15" };
+        let limit = if matches!(daemon, "authd" | "deliver") {
+            "5"
+        } else {
+            "15"
+        };
         exposure_is_at_most(&unit, limit)?;
     }
     Ok(())
@@ -132,7 +159,12 @@ fn systemd_understands_the_units() -> Result<()> {
 /// `limit` in tenths: 15 is 1.5.
 fn exposure_is_at_most(unit: &Path, limit: &str) -> Result<()> {
     let output = Command::new("systemd-analyze")
-        .args(["security", "--offline=true", "--no-pager", &format!("--threshold={limit}")])
+        .args([
+            "security",
+            "--offline=true",
+            "--no-pager",
+            &format!("--threshold={limit}"),
+        ])
         .arg(unit)
         .output()?;
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
