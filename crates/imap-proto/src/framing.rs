@@ -175,6 +175,14 @@ impl Framer {
         *self = Self::new(self.limits);
     }
 
+    /// Refuses the literal for which [`Input::Continue`] was just given out, where none may come (a SASL
+    /// response, DONE): the client waits and does not send it. The command so far is forgotten.
+    pub fn refuse_literal_of_line(&mut self) {
+        if matches!(self.state, State::Literal(_)) {
+            self.start_over();
+        }
+    }
+
     /// Accepts the message literal just announced; the octets follow as [`Input::AppendData`].
     pub fn accept(&mut self) {
         if let State::Decide { size, .. } = self.state {

@@ -40,10 +40,14 @@ pub(crate) fn before_login(starttls: bool, login: bool, mechanisms: &[String]) -
     list
 }
 
+/// What authd said, and when.
+type Answer = (Instant, Vec<String>);
+
 /// The SASL mechanisms that authd offers, remembered for a few seconds.
 #[derive(Debug, Default)]
 pub(crate) struct Mechanisms {
-    known: Mutex<[Option<(Instant, Vec<String>)>; 2]>,
+    /// Without TLS, with TLS.
+    known: Mutex<[Option<Answer>; 2]>,
 }
 
 impl Mechanisms {

@@ -42,7 +42,10 @@ pub(crate) async fn run(session: &mut Session) -> Result<Tagged, Stop> {
                 return Ok(Tagged::ok("Idle completed"));
             }
             Woken::Input(Input::Fatal(reason)) => return Err(End::Framing(reason).into()),
-            Woken::Input(_) => return Ok(Tagged::bad("Expected DONE")),
+            Woken::Input(_) => {
+                session.wire.framer().refuse_literal_of_line();
+                return Ok(Tagged::bad("Expected DONE"));
+            }
             Woken::Look => {
                 let before = session.wire.out.len();
                 session

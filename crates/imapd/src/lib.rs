@@ -59,6 +59,8 @@ mod notify;
 mod service;
 mod session;
 mod store;
+#[cfg(test)]
+mod tests;
 mod updates;
 mod wire;
 

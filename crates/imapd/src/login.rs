@@ -62,7 +62,10 @@ pub(crate) async fn exchange(
                 Err(_) => return Ok(Verdict::Broken),
             },
             Input::Fatal(refusal) => return Err(End::Framing(refusal)),
-            _ => return Ok(Verdict::Broken),
+            _ => {
+                wire.framer().refuse_literal_of_line();
+                return Ok(Verdict::Broken);
+            }
         };
         step = exchange.next(response).await;
     }

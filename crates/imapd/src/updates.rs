@@ -48,7 +48,8 @@ pub(crate) fn tell(
     if numbers.count() != old_count - gone {
         Response::Exists(numbers.count()).encode(out);
     }
-    if numbers.recent_count() != old_recent {
+    // Fewer than before is what the EXPUNGE responses said already.
+    if numbers.recent_count() > old_recent {
         Response::Recent(numbers.recent_count()).encode(out);
     }
     if !Arc::ptr_eq(&old, &numbers.view) {

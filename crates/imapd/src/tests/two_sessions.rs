@@ -1,0 +1,103 @@
+//! What one session sees of another, and of programs that change the Maildir.
+
+use super::world::World;
+
+async fn with_messages(count: usize) -> World {
+    let world = World::new("").await;
+    for number in 1..=count {
+        world.put(&format!("{number}.x"), &format!("Subject: {number}\n\nbody\n"));
+    }
+    world
+}
+
+#[tokio::test]
+async fn changes_are_told() {
+    let world = with_messages(3).await;
+    let (mut a, mut b) = (world.select("INBOX").await, world.select("INBOX").await);
+    a.ok("STORE 1 +FLAGS (\\Flagged $New)").await;
+    assert_eq!(
+        b.ok("NOOP").await,
+        [
+            "* FLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft $Forwarded $New)",
+            "* OK [PERMANENTFLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft $Forwarded $New \\*)] Flags permitted",
+            "* 1 FETCH (FLAGS (\\Flagged $New))",
+        ]
+    );
+    a.ok("STORE 2 +FLAGS.SILENT (\\Deleted)").await;
+    a.ok("EXPUNGE").await;
+    assert!(a.append("INBOX", "a: b\r\n").await.starts_with("OK "));
+    // While numbers are in use nobody takes them away (RFC 3501 7.4.1).
+    let lines = b.command("FETCH 1:3 UID").await;
+    assert_eq!(lines[3..], ["* 4 EXISTS", "OK FETCH completed"], "{lines:?}");
+    let lines = b.command("FETCH 2:4 UID").await;
+    assert_eq!(
+        lines,
+        [
+            "* 3 FETCH (UID 3)",
+            "* 4 FETCH (UID 4)",
+            "NO [EXPUNGEISSUED] Some of the messages no longer exist"
+        ]
+    );
+    assert_eq!(b.ok("SEARCH ALL").await, ["* SEARCH 1 3 4"]);
+    b.tagged("COPY 2 INBOX", "NO [EXPUNGEISSUED]").await;
+    assert_eq!(
+        b.ok("NOOP").await,
+        Vec::<String>::new(),
+        "told with the answer to COPY"
+    );
+    assert_eq!(
+        b.ok("FETCH 1:* UID").await,
+        ["* 1 FETCH (UID 1)", "* 2 FETCH (UID 3)", "* 3 FETCH (UID 4)"]
+    );
+}
+
+#[tokio::test]
+async fn uid_commands_may_tell_of_expunges() {
+    let world = with_messages(2).await;
+    let (mut a, mut b) = (world.select("INBOX").await, world.select("INBOX").await);
+    a.ok("STORE 1 +FLAGS.SILENT (\\Deleted)").await;
+    a.ok("EXPUNGE").await;
+    let lines = b.ok("UID FETCH 2 FLAGS").await;
+    assert!(lines.contains(&"* 1 EXPUNGE".to_owned()), "{lines:?}");
+}
+
+#[tokio::test]
+async fn idle_hears_at_once() {
+    let world = with_messages(1).await;
+    let (mut idle, mut other) = (world.select("INBOX").await, world.select("INBOX").await);
+    idle.send("t IDLE\r\n").await;
+    assert_eq!(idle.response().await, "+ idling");
+    // Another program delivers: inotify.
+    world.put("2.b", "Subject: two\n\nbody\n");
+    assert_eq!(idle.response().await, "* 2 EXISTS");
+    assert_eq!(idle.response().await, "* 2 RECENT");
+    // Another session of this process changes something.
+    other.ok("STORE 1 +FLAGS (\\Deleted)").await;
+    assert_eq!(
+        idle.response().await,
+        "* 1 FETCH (FLAGS (\\Deleted \\Recent))".replace("\\Deleted \\Recent", "\\Recent \\Deleted")
+    );
+    other.ok("EXPUNGE").await;
+    assert_eq!(idle.response().await, "* 1 EXPUNGE");
+    idle.send("DONE\r\n").await;
+    assert_eq!(idle.response().await, "t OK Idle completed");
+    // robustness.md I30
+    idle.send("t IDLE\r\n").await;
+    assert_eq!(idle.response().await, "+ idling");
+    idle.send("u NOOP\r\n").await;
+    assert_eq!(idle.response().await, "t BAD Expected DONE");
+}
+
+#[tokio::test]
+async fn a_mailbox_that_is_deleted_ends_its_sessions() {
+    let world = World::new("").await;
+    let mut other = world.log_in().await;
+    other.ok("CREATE Box").await;
+    let (mut idle, mut waiting) = (world.select("Box").await, world.select("Box").await);
+    idle.send("t IDLE\r\n").await;
+    assert_eq!(idle.response().await, "+ idling");
+    other.ok("DELETE Box").await;
+    assert_eq!(idle.rest().await, "* BYE The selected mailbox was deleted\r\n");
+    waiting.send("t NOOP\r\n").await;
+    assert_eq!(waiting.rest().await, "* BYE The selected mailbox was deleted\r\n");
+}
