@@ -1,3 +1,5 @@
-//! The queue manager: routing, retry, reports, outbound SMTP.
+//! The queue manager's program.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    daemon::run::<qmgr::Qmgr>()
+}

@@ -263,8 +263,12 @@ impl Spool {
     /// volume is suspect.
     pub fn remove_message(&self, id: MailId) -> Result<(), durable::Error> {
         match self.shard(id).remove(id.as_str()) {
-            // The barrier comes with `remove_journals`, for many messages together.
-            Ok(removed) => removed.later(),
+            // The barrier comes with `remove_journals`, for many messages together. Without a journal, a
+            // message that comes back is delivered again and recognised.
+            Ok(removed) => {
+                removed.forget();
+                Ok(())
+            }
             Err(error) if error.is_not_found() => Ok(()),
             Err(error) => Err(error),
         }
