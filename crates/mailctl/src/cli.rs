@@ -1,0 +1,60 @@
+//! The arguments that all commands share, and the list of commands.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use crate::{alias, auth, check, config_command, domain, mailbox, queue, trace};
+
+/// Administer Postrider: domains, mailboxes and aliases, the queue, the life of a message
+#[derive(Debug, Parser)]
+#[command(name = "mailctl", version, propagate_version = true, after_help = EXAMPLES)]
+pub(crate) struct Cli {
+    /// Configuration file; may be given more than once, a later file wins option by option
+    #[arg(long, value_name = "FILE", global = true, default_value = config::DEFAULT_PATH)]
+    pub(crate) config: Vec<PathBuf>,
+    /// Print JSON instead of text
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// The commands, in the order of the help.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Domains for which this host takes mail
+    #[command(subcommand)]
+    Domain(domain::Command),
+    /// Mailboxes: a login, an address and a Maildir each
+    #[command(subcommand)]
+    Mailbox(mailbox::Command),
+    /// Aliases: addresses whose mail goes to others
+    #[command(subcommand)]
+    Alias(alias::Command),
+    /// Mail that waits
+    #[command(subcommand)]
+    Queue(queue::Command),
+    /// Everything that happened to a message, in all daemons
+    Trace(trace::Args),
+    /// Logins
+    #[command(subcommand)]
+    Auth(auth::Command),
+    /// Offline consistency checks; they change nothing
+    #[command(subcommand)]
+    Check(check::Command),
+    /// The configuration
+    #[command(subcommand)]
+    Config(config_command::Command),
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  mailctl domain add example.com
+  mailctl mailbox add alice@example.com            asks for the password
+  mailctl alias add sales@example.com alice@example.com bob@example.net
+  mailctl trace alice@example.com                  what became of her mail
+  mailctl queue list
+  mailctl config check
+
+Every command has its own help: mailctl mailbox add --help";

@@ -1,0 +1,227 @@
+//! `mailctl mailbox`: logins with an address and a Maildir each.
+
+use auth_api::admin::{MailboxRecord, MailboxUpdate, NewMailbox};
+use clap::{Args, Subcommand};
+use config::Size;
+use mail_types::{Address, Domain};
+use serde::Serialize;
+use serde_json::json;
+
+use crate::error::Failure;
+use crate::output::{clean, size, yes_no};
+use crate::password::PasswordArgs;
+use crate::session::Session;
+
+/// Mailboxes.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Add a mailbox; asks for the password unless an option says where it is
+    Add(Add),
+    /// List all mailboxes, or those of one domain
+    List {
+        /// Only this domain
+        domain: Option<Domain>,
+    },
+    /// Show one mailbox and where it lies
+    Show {
+        /// The address
+        address: Address,
+    },
+    /// Change a mailbox; what is not named stays
+    Set(Set),
+    /// Delete a mailbox; its Maildir stays on disk
+    Delete {
+        /// The address
+        address: Address,
+    },
+    /// Give a mailbox a new password; asks for it unless an option says where it is
+    Password {
+        /// The address
+        address: Address,
+        #[command(flatten)]
+        password: PasswordArgs,
+    },
+}
+
+/// A new mailbox.
+#[derive(Debug, Args)]
+pub(crate) struct Add {
+    /// The address, which is also the login
+    address: Address,
+    /// The person's name
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    name: String,
+    /// Quota, e.g. 2G; 0 is unlimited
+    #[arg(long, value_name = "SIZE", default_value = "0")]
+    quota: Size,
+    /// Add it switched off
+    #[arg(long)]
+    inactive: bool,
+    #[command(flatten)]
+    password: PasswordArgs,
+}
+
+/// A change.
+#[derive(Debug, Args)]
+pub(crate) struct Set {
+    /// The address
+    address: Address,
+    /// The person's name
+    #[arg(long, value_name = "TEXT")]
+    name: Option<String>,
+    /// Quota, e.g. 2G; 0 is unlimited
+    #[arg(long, value_name = "SIZE")]
+    quota: Option<Size>,
+    /// true or false: whether it exists
+    #[arg(long, value_name = "BOOL")]
+    active: Option<bool>,
+}
+
+/// A mailbox as it is shown.
+#[derive(Debug, Serialize)]
+struct Row {
+    address: String,
+    name: String,
+    maildir: String,
+    quota: u64,
+    active: bool,
+}
+
+impl From<MailboxRecord> for Row {
+    fn from(record: MailboxRecord) -> Self {
+        Self {
+            address: record.address.to_string(),
+            name: record.name,
+            maildir: record.maildir,
+            quota: record.quota,
+            active: record.active,
+        }
+    }
+}
+
+/// Runs one of them.
+pub(crate) async fn run(command: Command, session: &Session) -> Result<(), Failure> {
+    match command {
+        Command::Add(add) => add_mailbox(add, session).await,
+        Command::List { domain } => list(domain.as_ref(), session).await,
+        Command::Show { address } => show(&address, session).await,
+        Command::Set(set) => change(set, session).await,
+        Command::Delete { address } => {
+            session.authd()?.delete_mailbox(&address).await?;
+            let text = format!("deleted {address}; its Maildir stays on disk");
+            session
+                .output
+                .done(&json!({ "address": address.to_string() }), &text);
+            Ok(())
+        }
+        Command::Password { address, password } => {
+            let authd = session.authd()?;
+            authd.set_password(&address, password.read(true)?).await?;
+            let text = format!("{address} has a new password");
+            session
+                .output
+                .done(&json!({ "address": address.to_string() }), &text);
+            Ok(())
+        }
+    }
+}
+
+async fn add_mailbox(add: Add, session: &Session) -> Result<(), Failure> {
+    let authd = session.authd()?;
+    let mailbox = NewMailbox {
+        address: add.address.clone(),
+        name: add.name,
+        password: add.password.read(true)?,
+        quota: add.quota.bytes(),
+        active: !add.inactive,
+    };
+    authd.create_mailbox(mailbox).await?;
+    session.output.done(
+        &json!({ "address": add.address.to_string() }),
+        &format!("added {}", add.address),
+    );
+    Ok(())
+}
+
+fn quota(bytes: u64) -> String {
+    if bytes == 0 {
+        "unlimited".to_owned()
+    } else {
+        size(bytes)
+    }
+}
+
+async fn list(domain: Option<&Domain>, session: &Session) -> Result<(), Failure> {
+    let rows: Vec<Row> = session
+        .authd()?
+        .mailboxes(domain)
+        .await?
+        .into_iter()
+        .map(Row::from)
+        .collect();
+    let header = ["ADDRESS", "NAME", "QUOTA", "ACTIVE"];
+    session.output.rows(
+        &rows,
+        &header,
+        "no mailboxes; mailctl mailbox add alice@example.com",
+        |row| {
+            vec![
+                clean(&row.address),
+                clean(&row.name),
+                quota(row.quota),
+                yes_no(row.active),
+            ]
+        },
+    );
+    Ok(())
+}
+
+async fn show(address: &Address, session: &Session) -> Result<(), Failure> {
+    let key = address.lookup_key();
+    let records = session.authd()?.mailboxes(Some(address.domain())).await?;
+    let record = records
+        .into_iter()
+        .find(|record| record.address.lookup_key() == key)
+        .ok_or_else(|| {
+            let hint = format!(
+                "mailctl mailbox list {} shows those of its domain",
+                address.domain()
+            );
+            Failure::not_found(format!("there is no mailbox {address}"), hint)
+        })?;
+    let row = Row::from(record);
+    let path = session.config()?.general.virtual_mailbox_base.join(&row.maildir);
+    let mut value = json!(row);
+    value["path"] = path.display().to_string().into();
+    session.output.fields(
+        &value,
+        &[
+            ("address", clean(&row.address)),
+            ("name", clean(&row.name)),
+            ("quota", quota(row.quota)),
+            ("active", yes_no(row.active)),
+            ("Maildir", clean(&path.display().to_string())),
+        ],
+    );
+    Ok(())
+}
+
+async fn change(set: Set, session: &Session) -> Result<(), Failure> {
+    let update = MailboxUpdate {
+        name: set.name,
+        quota: set.quota.map(Size::bytes),
+        active: set.active,
+    };
+    if update == MailboxUpdate::default() {
+        return Err(Failure::bad_request(
+            "nothing to change",
+            "mailctl mailbox set --help shows what can be set; mailctl mailbox password sets the password",
+        ));
+    }
+    session.authd()?.update_mailbox(&set.address, update).await?;
+    session.output.done(
+        &json!({ "address": set.address.to_string() }),
+        &format!("changed {}", set.address),
+    );
+    Ok(())
+}

@@ -1,0 +1,224 @@
+//! Results on standard output: tables that fit the terminal, or JSON.
+
+use std::io::{IsTerminal, Write};
+
+use comfy_table::{ContentArrangement, Table, presets};
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+
+/// Columns where standard output is no terminal and `COLUMNS` is not set.
+const WIDTH: u16 = 200;
+
+/// How results are shown.
+pub(crate) struct Output {
+    /// JSON was asked for.
+    pub(crate) json: bool,
+    colors: bool,
+}
+
+impl Output {
+    /// Colours only on a terminal, and not where `NO_COLOR` is set.
+    pub(crate) fn new(json: bool) -> Self {
+        let colors = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+        Self { json, colors }
+    }
+
+    /// Prints rows: as a JSON array, or as a table with a line for `none` where there are none.
+    pub(crate) fn rows<T: Serialize>(
+        &self,
+        rows: &[T],
+        header: &[&str],
+        none: &str,
+        cells: impl Fn(&T) -> Vec<String>,
+    ) {
+        if self.json {
+            self.value(&rows);
+        } else if rows.is_empty() {
+            self.line(none);
+        } else {
+            let mut table = table(header);
+            table.add_rows(rows.iter().map(cells));
+            self.line(&table.trim_fmt());
+        }
+    }
+
+    /// Prints one thing: as a JSON object, or as a line per field.
+    pub(crate) fn fields<T: Serialize>(&self, value: &T, fields: &[(&str, String)]) {
+        if self.json {
+            self.value(value);
+            return;
+        }
+        let width = fields.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+        for (name, value) in fields {
+            self.line(format!("{name:width$}  {value}").trim_end());
+        }
+    }
+
+    /// Says that something was done; in JSON the thing itself.
+    pub(crate) fn done<T: Serialize>(&self, value: &T, text: &str) {
+        if self.json {
+            self.value(value);
+        } else {
+            self.line(text);
+        }
+    }
+
+    /// Prints JSON.
+    pub(crate) fn value<T: Serialize>(&self, value: &T) {
+        match serde_json::to_string_pretty(value) {
+            Ok(text) => self.line(&text),
+            Err(error) => eprintln!("mailctl: this cannot be shown as JSON: {error}"),
+        }
+    }
+
+    /// Prints a line. Whoever reads may have enough (`| head`): that is no error.
+    pub(crate) fn line(&self, text: &str) {
+        let _ = writeln!(std::io::stdout().lock(), "{text}");
+    }
+
+    /// The text dimmed, on a terminal.
+    pub(crate) fn dim(&self, text: &str) -> String {
+        self.paint("2", text)
+    }
+
+    /// The text bold, on a terminal.
+    pub(crate) fn bold(&self, text: &str) -> String {
+        self.paint("1", text)
+    }
+
+    /// The text in red, on a terminal.
+    pub(crate) fn red(&self, text: &str) -> String {
+        self.paint("31", text)
+    }
+
+    fn paint(&self, code: &str, text: &str) -> String {
+        if self.colors {
+            format!("\x1b[{code}m{text}\x1b[0m")
+        } else {
+            text.to_owned()
+        }
+    }
+}
+
+fn table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table
+        .load_style(presets::NOTHING)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_width(width())
+        .set_header(header.iter().copied());
+    // The preset pads each cell on both sides; a list begins at the first column.
+    if let Some(first) = table.column_mut(0) {
+        first.set_padding((0, 1));
+    }
+    table
+}
+
+/// Columns of the terminal.
+fn width() -> u16 {
+    let of_terminal = || {
+        rustix::termios::tcgetwinsize(std::io::stdout())
+            .ok()
+            .map(|size| size.ws_col)
+    };
+    let of_environment = || std::env::var("COLUMNS").ok()?.parse().ok();
+    of_terminal()
+        .filter(|columns| *columns > 0)
+        .or_else(of_environment)
+        .unwrap_or(WIDTH)
+        .max(40)
+}
+
+/// What a peer wrote, fit for a terminal: control characters escaped.
+pub(crate) fn clean(text: &str) -> String {
+    let escape = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    if !text.contains(escape) {
+        return text.to_owned();
+    }
+    text.chars()
+        .map(|c| {
+            if escape(c) {
+                c.escape_default().to_string()
+            } else {
+                c.to_string()
+            }
+        })
+        .collect()
+}
+
+/// `2026-11-21 06:47:04` in local time.
+pub(crate) fn local_time(unix_millis: u64) -> String {
+    let time = i64::try_from(unix_millis)
+        .ok()
+        .and_then(|millis| Timestamp::from_millisecond(millis).ok());
+    time.map_or_else(String::new, |time| {
+        time.to_zoned(TimeZone::system())
+            .strftime("%Y-%m-%d %H:%M:%S")
+            .to_string()
+    })
+}
+
+/// `3 min`, `2 h`, `5 d`: the two largest units would say no more to a reader.
+pub(crate) fn rough_duration(duration: std::time::Duration) -> String {
+    let seconds = SignedDuration::try_from(duration).map_or(i64::MAX, |duration| duration.as_secs());
+    match seconds {
+        0..=99 => format!("{seconds} s"),
+        100..=5_999 => format!("{} min", (seconds + 30) / 60),
+        6_000..=172_799 => format!("{} h", (seconds + 1_800) / 3_600),
+        _ => format!("{} d", (seconds + 43_200) / 86_400),
+    }
+}
+
+/// Bytes in a unit that is easy to read.
+pub(crate) fn size(bytes: u64) -> String {
+    match bytes {
+        0..=9_999 => format!("{bytes} B"),
+        10_000..=10_239_999 => format!("{} KiB", (bytes + 512) >> 10),
+        10_240_000..=10_737_418_239 => format!("{} MiB", (bytes + (1 << 19)) >> 20),
+        _ => format!("{} GiB", (bytes + (1 << 29)) >> 30),
+    }
+}
+
+/// `yes` or `no`.
+pub(crate) fn yes_no(value: bool) -> String {
+    if value { "yes" } else { "no" }.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn what_a_peer_wrote_does_nothing_to_the_terminal() {
+        assert_eq!(clean("a\x1b[31m\nb\u{202e}"), "a\\u{1b}[31m\\nb\\u{202e}");
+        assert_eq!(clean("grün"), "grün");
+    }
+
+    #[test]
+    fn rough_units() {
+        assert_eq!(rough_duration(Duration::from_secs(59)), "59 s");
+        assert_eq!(rough_duration(Duration::from_secs(300)), "5 min");
+        assert_eq!(rough_duration(Duration::from_secs(14_400)), "4 h");
+        assert_eq!(rough_duration(Duration::from_secs(432_000)), "5 d");
+        assert_eq!(size(512), "512 B");
+        assert_eq!(size(20_480), "20 KiB");
+        assert_eq!(size(50 << 20), "50 MiB");
+    }
+
+    #[test]
+    fn tables_fit_a_narrow_terminal() {
+        let mut table = table(&["a", "b"]);
+        table.set_width(40);
+        table.add_row(["word ".repeat(20), "x".repeat(60)]);
+        assert!(
+            table.trim_fmt().lines().all(|line| line.chars().count() <= 40),
+            "{table}"
+        );
+    }
+}
