@@ -1,3 +1,5 @@
-//! The one place for identity, addresses and passwords.
+//! authd, see the library.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    daemon::run::<authd::Authd>()
+}

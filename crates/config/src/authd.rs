@@ -38,6 +38,60 @@ pub struct Authd {
     /// How long a client may take between two steps of a login.
     #[schemars(extend("x-min" = "1s", "x-max" = "10m"))]
     pub sasl_exchange_timeout: DurationText,
+    /// The form in which new passwords are stored: `argon2id`, `sha512-crypt`, `bcrypt` or `cleartext`.
+    pub new_passwords: NewPasswords,
+    /// What a password column holds that has neither `{SCHEME}` nor `$id$` in front: `cleartext`, or `refuse`
+    /// (a temporary failure). Default: `cleartext` where the tables are those of PostfixAdmin 2, `refuse`
+    /// otherwise.
+    pub unmarked_passwords: Option<UnmarkedPasswords>,
+    /// The path of a new mailbox below `virtual_mailbox_base`: `domain/user` for `example.com/user/`,
+    /// `domain/address` for `example.com/user@example.com/`, `address` for `user@example.com/`. Existing
+    /// mailboxes keep theirs.
+    pub maildir_layout: MaildirLayout,
+    /// Bytes in one unit ("MB") of `domain.maxquota` and `domain.quota`; PostfixAdmin's default is 1024000.
+    #[schemars(range(min = 1, max = 1_073_741_824))]
+    pub quota_multiplier: u64,
+}
+
+/// The forms of new passwords.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
+pub enum NewPasswords {
+    /// Argon2id with 19 MiB, 2 passes, 1 lane.
+    Argon2id,
+    /// crypt(3) `$6$`.
+    Sha512Crypt,
+    /// `$2y$`.
+    Bcrypt,
+    /// The password itself.
+    Cleartext,
+}
+
+/// Readings of a password column without a mark of its scheme.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub enum UnmarkedPasswords {
+    /// It is the password.
+    Cleartext,
+    /// It cannot be used.
+    Refuse,
+}
+
+/// Paths of new mailboxes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(inline)]
+pub enum MaildirLayout {
+    /// `example.com/user/`
+    #[serde(rename = "domain/user")]
+    DomainUser,
+    /// `example.com/user@example.com/`
+    #[serde(rename = "domain/address")]
+    DomainAddress,
+    /// `user@example.com/`
+    #[serde(rename = "address")]
+    Address,
 }
 
 /// The kinds of database.
@@ -98,6 +152,10 @@ impl Default for Authd {
             auth_failure_delay_limit: DurationText::from_secs(16),
             hash_queue_limit: 64,
             sasl_exchange_timeout: DurationText::from_secs(60),
+            new_passwords: NewPasswords::Argon2id,
+            unmarked_passwords: None,
+            maildir_layout: MaildirLayout::DomainUser,
+            quota_multiplier: 1_024_000,
         }
     }
 }

@@ -32,7 +32,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-pub use authd::{Authd, Backend, Mysql};
+pub use authd::{Authd, Backend, MaildirLayout, Mysql, NewPasswords, UnmarkedPasswords};
 pub use check::{Checks, Section};
 pub use deliver::Deliver;
 pub use error::{ConfigError, ConfigErrors};

@@ -51,7 +51,7 @@ macro_rules! list {
             )
             .await?
             .into_iter()
-            .map(|row| Ok(row.try_into().map_err(malformed)?))
+            .map(|row| row.try_into().map_err(malformed))
             .collect()
     }};
 }
@@ -74,7 +74,7 @@ impl Client {
 
     /// Deletes a domain with its mailboxes, aliases and alias domain rows. Maildirs stay.
     pub async fn delete_domain(&self, domain: &Domain) -> Result<(), AdminError> {
-        change!(self, delete_domain, name(domain))
+        change!(self, delete_domain, name(domain.to_string()))
     }
 
     /// All alias domains, or those that mirror `target`.
@@ -92,7 +92,7 @@ impl Client {
 
     /// Ends the mirroring of `alias_domain`.
     pub async fn delete_alias_domain(&self, alias_domain: &Domain) -> Result<(), AdminError> {
-        change!(self, delete_alias_domain, name(alias_domain))
+        change!(self, delete_alias_domain, name(alias_domain.to_string()))
     }
 
     /// All mailboxes, or those of one domain, by address.
@@ -112,7 +112,7 @@ impl Client {
 
     /// Deletes a mailbox, its alias row, and its mention in other aliases. The Maildir stays.
     pub async fn delete_mailbox(&self, address: &Address) -> Result<(), AdminError> {
-        change!(self, delete_mailbox, name(address))
+        change!(self, delete_mailbox, name(address.to_string()))
     }
 
     /// Sets a mailbox's password.
@@ -141,7 +141,7 @@ impl Client {
 
     /// Deletes the alias of `address` (or `@domain`).
     pub async fn delete_alias(&self, address: &str) -> Result<(), AdminError> {
-        change!(self, delete_alias, name(address))
+        change!(self, delete_alias, name(address.to_string()))
     }
 }
 
@@ -149,10 +149,8 @@ fn admin(channel: Channel) -> AdminClient<Channel> {
     AdminClient::new(channel).max_decoding_message_size(MAX_ANSWER)
 }
 
-fn name(name: impl ToString) -> pb::Name {
-    pb::Name {
-        name: name.to_string(),
-    }
+fn name(name: String) -> pb::Name {
+    pb::Name { name }
 }
 
 fn list_request(domain: Option<&Domain>) -> pb::ListRequest {

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
+use mail_types::{MailId, SessionId};
 use tokio::net::UnixStream;
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
@@ -177,8 +178,8 @@ where
 pub fn traced<Req>(message: Req, trace: Trace) -> Request<Req> {
     let mut request = Request::new(message);
     let ids = [
-        ("postrider-session", trace.session.as_ref().map(|id| id.as_str())),
-        ("postrider-message", trace.message.as_ref().map(|id| id.as_str())),
+        ("postrider-session", trace.session.as_ref().map(SessionId::as_str)),
+        ("postrider-message", trace.message.as_ref().map(MailId::as_str)),
     ];
     for (key, id) in ids {
         // Ids are ASCII by their type, so the conversion does not fail.

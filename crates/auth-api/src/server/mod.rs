@@ -5,6 +5,7 @@ mod admin;
 mod allow;
 mod directory;
 mod sasl;
+mod unserved;
 
 use std::future::Future;
 use std::io;
@@ -25,7 +26,9 @@ use crate::admin::{
 use crate::directory::{MailboxAnswer, Recipient, Resolution, Route, SenderLogin};
 use crate::pb;
 use crate::sasl::{LoginContext, LoginStep};
-use crate::{Role, Trace, Unavailable};
+
+pub use self::unserved::Unserved;
+use crate::{EXCHANGE_IDLE, Role, Trace, Unavailable};
 
 /// Longest request of Directory and Sasl.
 const MAX_REQUEST: usize = 64 << 10;
@@ -168,6 +171,8 @@ pub struct Limits {
     pub max_streams: u32,
     /// Connections of the role together. A daemon uses two.
     pub max_connections: usize,
+    /// How long an exchange may wait for its peer.
+    pub exchange_idle: Duration,
 }
 
 impl Default for Limits {
@@ -175,6 +180,7 @@ impl Default for Limits {
         Self {
             max_streams: 8192,
             max_connections: 64,
+            exchange_idle: EXCHANGE_IDLE,
         }
     }
 }
@@ -227,6 +233,7 @@ pub async fn serve<D: Directory, L: Logins, A: Admin>(
     let sasl = pb::sasl::sasl_server::SaslServer::new(sasl::Service {
         role,
         logins: services.logins,
+        idle: limits.exchange_idle,
     })
     .max_decoding_message_size(MAX_REQUEST)
     .max_encoding_message_size(MAX_ANSWER);

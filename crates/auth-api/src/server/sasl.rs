@@ -1,6 +1,7 @@
 //! `postrider.sasl.v1.Sasl`: translation, and the task that carries one exchange.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use mail_types::Secret;
 use tokio::sync::mpsc;
@@ -13,11 +14,12 @@ use super::{Exchange, Logins, within};
 use crate::convert::Malformed;
 use crate::pb::sasl as pb;
 use crate::sasl::{LoginContext, LoginStep};
-use crate::{CALL_DEADLINE, EXCHANGE_IDLE, Role};
+use crate::{CALL_DEADLINE, Role};
 
 pub struct Service<L> {
     pub role: Role,
     pub logins: Arc<L>,
+    pub idle: Duration,
 }
 
 #[tonic::async_trait]
@@ -40,11 +42,11 @@ impl<L: Logins> pb::sasl_server::Sasl for Service<L> {
     ) -> Result<Response<Self::AuthenticateStream>, Status> {
         check(self.role, Method::Sasl)?;
         let (replies, stream) = mpsc::channel(1);
-        let logins = self.logins.clone();
+        let (logins, idle) = (self.logins.clone(), self.idle);
         // The headers of the answer go out at once; the exchange has a task of its own.
         tokio::spawn(async move {
             let mut requests = request.into_inner();
-            if let Err(status) = exchange(&*logins, &mut requests, &replies).await {
+            if let Err(status) = exchange(&*logins, &mut requests, &replies, idle).await {
                 let _ = replies.send(Err(status)).await;
             }
             // The client half-closes after the verdict. Waiting for that keeps h2 from resetting the stream.
@@ -66,9 +68,10 @@ async fn exchange<L: Logins>(
     logins: &L,
     requests: &mut Streaming<pb::AuthenticateRequest>,
     replies: &mpsc::Sender<Result<pb::AuthenticateResponse, Status>>,
+    idle: Duration,
 ) -> Result<(), Status> {
     use pb::authenticate_request::Step;
-    let Some(Step::Start(start)) = next(requests).await? else {
+    let Some(Step::Start(start)) = next(requests, idle).await? else {
         return Err(Malformed("exchange: it does not begin with a start").into());
     };
     let mut exchange = logins.begin(context(start.context)?, &start.mechanism);
@@ -84,7 +87,7 @@ async fn exchange<L: Logins>(
         if replies.send(Ok(step.into())).await.is_err() || over {
             return Ok(());
         }
-        response = match next(requests).await? {
+        response = match next(requests, idle).await? {
             Some(Step::Response(bytes)) => Some(Secret::new(bytes)),
             Some(Step::Start(_)) => return Err(Malformed("exchange: it begins twice").into()),
             // Abandoned.
@@ -96,8 +99,9 @@ async fn exchange<L: Logins>(
 /// The next request; `None` where the client half-closed.
 async fn next(
     requests: &mut Streaming<pb::AuthenticateRequest>,
+    idle: Duration,
 ) -> Result<Option<pb::authenticate_request::Step>, Status> {
-    match timeout(EXCHANGE_IDLE, requests.message()).await {
+    match timeout(idle, requests.message()).await {
         Ok(message) => Ok(message?.and_then(|m| m.step)),
         Err(_) => Err(Status::deadline_exceeded("the exchange was idle")),
     }

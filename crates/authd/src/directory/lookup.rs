@@ -25,6 +25,19 @@ impl Directory {
         })
     }
 
+    /// The row that a login rests on, and whether the mailbox and its domain are active. No extension, no
+    /// alias: the login is the mailbox's own address. Both questions are always asked, so that the time
+    /// does not tell which of them failed.
+    pub async fn login_row(&self, login: &Address) -> Result<Option<(MailboxRow, bool)>, DirectoryError> {
+        let domain = self.backend.domain(login.domain().as_str()).await?;
+        let row = self.backend.mailbox(&login.lookup_key()).await?;
+        let domain_active = domain.is_some_and(|domain| domain.active);
+        Ok(row.map(|row| {
+            let active = row.active && domain_active;
+            (row, active)
+        }))
+    }
+
     /// The mailbox of a row, or why it cannot be used.
     pub(crate) fn usable(&self, row: &MailboxRow) -> MailboxAnswer {
         let Ok(address) = Address::parse(&row.username).or_else(|_| unquoted(&row.username)) else {

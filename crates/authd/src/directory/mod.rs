@@ -171,6 +171,19 @@ impl Directory {
     }
 }
 
+/// Why a transport text cannot be used; `None` where it can.
+pub fn unsupported_transport(text: &str) -> Option<String> {
+    match Transport::parse(text) {
+        Transport::Unsupported(reason) => Some(reason),
+        _ => None,
+    }
+}
+
+/// The entries of a list of targets, as they are written.
+pub fn targets_of(goto: &str) -> Vec<&str> {
+    targets::entries(goto).collect()
+}
+
 /// What a domain is to us.
 #[derive(Debug, Clone)]
 struct DomainInfo {

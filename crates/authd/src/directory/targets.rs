@@ -15,13 +15,18 @@ pub enum AliasTarget {
 
 /// Splits and reads the list. Blanks and line breaks around entries are tolerated, empty entries skipped.
 pub fn parse(goto: &str, own_domain: &Domain) -> Vec<AliasTarget> {
+    entries(goto)
+        .enumerate()
+        .map(|(index, entry)| read(entry, index == 0, own_domain))
+        .collect()
+}
+
+/// The entries as they are written, without the blanks around them.
+pub fn entries(goto: &str) -> impl Iterator<Item = &str> {
     split(goto)
         .into_iter()
         .map(str::trim)
         .filter(|entry| !entry.is_empty())
-        .enumerate()
-        .map(|(index, entry)| read(entry, index == 0, own_domain))
-        .collect()
 }
 
 /// Splits at commas and line breaks outside of quotes.

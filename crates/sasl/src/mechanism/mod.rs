@@ -13,7 +13,7 @@ pub const MAX_RESPONSE: usize = 12_288;
 const MAX_LOGIN: usize = 320;
 
 /// One exchange of one mechanism, server side.
-pub trait Mechanism: Send {
+pub trait Mechanism: Send + Sync {
     /// Takes the initial response (first step, `None` where the client sent none) or the response to the
     /// last challenge.
     fn step(&mut self, response: Option<Secret>) -> Step;

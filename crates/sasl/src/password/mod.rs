@@ -95,6 +95,18 @@ impl Stored {
         Ok(fits && !self.decoy)
     }
 
+    /// The name of the scheme, for logs.
+    pub fn scheme(&self) -> &'static str {
+        match &self.scheme {
+            Scheme::Cleartext(_) => "PLAIN",
+            Scheme::Md5(_) => "MD5-CRYPT",
+            Scheme::Sha2(_) => "SHA2-CRYPT",
+            Scheme::Blowfish(_) => "BLF-CRYPT",
+            Scheme::Argon2(_) => "ARGON2",
+            Scheme::Locked => "locked",
+        }
+    }
+
     /// One that costs the same to verify and fits nothing: what an unknown user is checked against, so
     /// that the time does not tell.
     pub fn decoy(&self) -> Self {

@@ -1,0 +1,104 @@
+//! The service that answers nothing: for a role that lacks one, and for tests that fake only another.
+
+use mail_types::{Address, Domain, Secret};
+
+use super::{Admin, Directory, Exchange, Logins};
+use crate::admin::{
+    AdminError, AliasDomainRecord, AliasRecord, AliasUpdate, DomainRecord, DomainUpdate, MailboxRecord,
+    MailboxUpdate, NewMailbox,
+};
+use crate::directory::{MailboxAnswer, Recipient, Resolution, Route, SenderLogin};
+use crate::sasl::{LoginContext, LoginStep};
+use crate::{Trace, Unavailable};
+
+/// Every question is [`Unavailable`].
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Unserved;
+
+fn not_served() -> Unavailable {
+    Unavailable::new("not served")
+}
+
+impl Directory for Unserved {
+    async fn resolve(&self, _: Recipient, _: Trace) -> Result<Resolution, Unavailable> {
+        Err(not_served())
+    }
+    async fn route(&self, _: Address, _: Trace) -> Result<Route, Unavailable> {
+        Err(not_served())
+    }
+    async fn lookup_mailbox(&self, _: Address, _: Trace) -> Result<MailboxAnswer, Unavailable> {
+        Err(not_served())
+    }
+    async fn check_sender_login(&self, _: Address, _: Address, _: Trace) -> Result<SenderLogin, Unavailable> {
+        Err(not_served())
+    }
+}
+
+impl Logins for Unserved {
+    type Exchange = Self;
+    async fn mechanisms(&self, _: LoginContext) -> Result<Vec<String>, Unavailable> {
+        Err(not_served())
+    }
+    fn begin(&self, _: LoginContext, _: &str) -> Self {
+        Self
+    }
+}
+
+impl Exchange for Unserved {
+    async fn step(&mut self, _: Option<Secret>) -> LoginStep {
+        LoginStep::TemporaryFailure {
+            reason: not_served().reason,
+        }
+    }
+}
+
+impl Admin for Unserved {
+    async fn domains(&self) -> Result<Vec<DomainRecord>, Unavailable> {
+        Err(not_served())
+    }
+    async fn create_domain(&self, _: DomainRecord) -> Result<(), AdminError> {
+        Err(not_served().into())
+    }
+    async fn update_domain(&self, _: Domain, _: DomainUpdate) -> Result<(), AdminError> {
+        Err(not_served().into())
+    }
+    async fn delete_domain(&self, _: Domain) -> Result<(), AdminError> {
+        Err(not_served().into())
+    }
+    async fn alias_domains(&self, _: Option<Domain>) -> Result<Vec<AliasDomainRecord>, Unavailable> {
+        Err(not_served())
+    }
+    async fn create_alias_domain(&self, _: AliasDomainRecord) -> Result<(), AdminError> {
+        Err(not_served().into())
+    }
+    async fn delete_alias_domain(&self, _: Domain) -> Result<(), AdminError> {
+        Err(not_served().into())
+    }
+    async fn mailboxes(&self, _: Option<Domain>) -> Result<Vec<MailboxRecord>, Unavailable> {
+        Err(not_served())
+    }
+    async fn create_mailbox(&self, _: NewMailbox) -> Result<(), AdminError> {
+        Err(not_served().into())
+    }
+    async fn update_mailbox(&self, _: Address, _: MailboxUpdate) -> Result<(), AdminError> {
+        Err(not_served().into())
+    }
+    async fn delete_mailbox(&self, _: Address) -> Result<(), AdminError> {
+        Err(not_served().into())
+    }
+    async fn set_password(&self, _: Address, _: Secret) -> Result<(), AdminError> {
+        Err(not_served().into())
+    }
+    async fn aliases(&self, _: Option<Domain>) -> Result<Vec<AliasRecord>, Unavailable> {
+        Err(not_served())
+    }
+    async fn create_alias(&self, _: AliasRecord) -> Result<(), AdminError> {
+        Err(not_served().into())
+    }
+    async fn update_alias(&self, _: String, _: AliasUpdate) -> Result<(), AdminError> {
+        Err(not_served().into())
+    }
+    async fn delete_alias(&self, _: String) -> Result<(), AdminError> {
+        Err(not_served().into())
+    }
+}

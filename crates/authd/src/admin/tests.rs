@@ -1,0 +1,371 @@
+//! Changes on a SQLite file, checked by what is in the tables afterwards.
+
+use std::sync::Arc;
+
+use auth_api::admin::{
+    AdminError, AliasDomainRecord, AliasRecord, AliasUpdate, DomainRecord, DomainUpdate, MailboxUpdate,
+    NewMailbox,
+};
+use auth_api::server::Admin as _;
+use config::Config;
+use events::Log;
+use mail_types::{Address, Domain, Secret};
+
+use super::AdminService;
+use crate::config::Settings;
+use crate::database::postfixadmin::text_or_empty;
+use crate::login::Hashing;
+use crate::site::{Site, Sites};
+
+struct Bench {
+    admin: AdminService,
+    sites: Arc<Sites>,
+    _dir: tempfile::TempDir,
+}
+
+impl Bench {
+    /// d.test, without a mailbox.
+    async fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let config = Config::from_toml(&format!(
+            "[general]\nmyhostname = \"mail.d.test\"\nstate_dir = \"{}\"\n[authd]\nnew_passwords = \"cleartext\"\n",
+            dir.path().display()
+        ))
+        .unwrap();
+        let (log, _) = Log::memory("authd");
+        let site = Site::open(Settings::new(&config).unwrap(), &log).unwrap();
+        let sites = Arc::new(Sites::new(site));
+        let admin = AdminService::new(sites.clone(), Arc::new(Hashing::new(64)), log);
+        admin
+            .create_domain(DomainRecord::new(domain("d.test")))
+            .await
+            .unwrap();
+        Self {
+            admin,
+            sites,
+            _dir: dir,
+        }
+    }
+
+    /// Rows as text, columns joined by `|`.
+    async fn rows(&self, sql: &str) -> Vec<String> {
+        let site = self.sites.current();
+        let rows = site.tables.database().select(sql, vec![]).await.unwrap();
+        rows.iter()
+            .map(|row| {
+                row.iter()
+                    .map(|v| text_or_empty(v).unwrap())
+                    .collect::<Vec<_>>()
+                    .join("|")
+            })
+            .collect()
+    }
+
+    async fn mailbox(&self, name: &str) -> Result<(), AdminError> {
+        let mailbox = NewMailbox {
+            address: address(name),
+            name: "Name".into(),
+            password: Secret::new("secret"),
+            quota: 1_024_000,
+            active: true,
+        };
+        self.admin.create_mailbox(mailbox).await
+    }
+
+    async fn alias(&self, name: &str, goto: &[&str]) -> Result<(), AdminError> {
+        let record = AliasRecord {
+            address: name.into(),
+            goto: goto.iter().map(|&t| t.to_owned()).collect(),
+            active: true,
+            mirrors_mailbox: false,
+        };
+        self.admin.create_alias(record).await
+    }
+}
+
+fn domain(text: &str) -> Domain {
+    Domain::new(text).unwrap()
+}
+
+fn address(text: &str) -> Address {
+    Address::parse(text).unwrap()
+}
+
+fn is_invalid(result: &Result<(), AdminError>) -> bool {
+    matches!(result, Err(AdminError::Invalid(_)))
+}
+
+#[tokio::test]
+async fn a_mailbox_as_the_panel_makes_it() {
+    let bench = Bench::new().await;
+    bench.mailbox("Alice@d.test").await.unwrap();
+    assert_eq!(
+        bench
+            .rows("SELECT username, password, maildir, quota, local_part, domain, active FROM mailbox")
+            .await,
+        ["alice@d.test|secret|d.test/alice/|1024000|alice|d.test|1"]
+    );
+    assert_eq!(
+        bench
+            .rows("SELECT address, goto, domain, active FROM alias")
+            .await,
+        ["alice@d.test|alice@d.test|d.test|1"]
+    );
+    assert_eq!(
+        bench
+            .rows("SELECT username, domain, action, data FROM log ORDER BY id")
+            .await,
+        [
+            "mailctl (localhost)|d.test|create_domain|d.test",
+            "mailctl (localhost)|d.test|create_mailbox|alice@d.test"
+        ]
+    );
+    assert_eq!(bench.rows("SELECT created > '2020' FROM mailbox").await, ["1"]);
+    assert!(matches!(
+        bench.mailbox("alice@d.test").await,
+        Err(AdminError::Exists(_))
+    ));
+    assert!(matches!(
+        bench.mailbox("x@other.test").await,
+        Err(AdminError::NotFound(_))
+    ));
+    for bad in ["\"a b\"@d.test", "a/b@d.test"] {
+        assert!(is_invalid(&bench.mailbox(bad).await), "{bad}");
+    }
+    // Half of it never stays: the alias is there already, so the mailbox is not made.
+    bench.alias("taken@d.test", &["far@away.test"]).await.unwrap();
+    assert!(matches!(
+        bench.mailbox("taken@d.test").await,
+        Err(AdminError::Exists(_))
+    ));
+    assert_eq!(bench.rows("SELECT COUNT(*) FROM mailbox").await, ["1"]);
+}
+
+#[tokio::test]
+async fn mailboxes_change_and_go() {
+    let bench = Bench::new().await;
+    bench.mailbox("alice@d.test").await.unwrap();
+    bench.mailbox("bob@d.test").await.unwrap();
+    bench
+        .alias("team@d.test", &["alice@d.test", "Bob@d.test", "xbob@d.test"])
+        .await
+        .unwrap();
+    bench.alias("only@d.test", &["bob@d.test"]).await.unwrap();
+    let update = MailboxUpdate {
+        active: Some(false),
+        quota: Some(5),
+        name: None,
+    };
+    bench
+        .admin
+        .update_mailbox(address("bob@d.test"), update)
+        .await
+        .unwrap();
+    assert_eq!(
+        bench.rows("SELECT m.active, m.quota, a.active FROM mailbox m JOIN alias a ON address = username WHERE username = 'bob@d.test'").await,
+        ["0|5|0"]
+    );
+    bench
+        .admin
+        .set_password(address("bob@d.test"), Secret::new("other"))
+        .await
+        .unwrap();
+    assert_eq!(
+        bench
+            .rows("SELECT password FROM mailbox WHERE username = 'bob@d.test'")
+            .await,
+        ["other"]
+    );
+
+    bench.admin.delete_mailbox(address("bob@d.test")).await.unwrap();
+    assert_eq!(
+        bench
+            .rows("SELECT address, goto FROM alias ORDER BY address")
+            .await,
+        [
+            "alice@d.test|alice@d.test",
+            "team@d.test|alice@d.test,xbob@d.test"
+        ]
+    );
+    for result in [
+        bench.admin.delete_mailbox(address("bob@d.test")).await,
+        bench
+            .admin
+            .set_password(address("bob@d.test"), Secret::new("x"))
+            .await,
+        bench
+            .admin
+            .update_mailbox(address("bob@d.test"), MailboxUpdate::default())
+            .await,
+    ] {
+        assert!(matches!(result, Err(AdminError::NotFound(_))), "{result:?}");
+    }
+}
+
+#[tokio::test]
+async fn aliases() {
+    let bench = Bench::new().await;
+    bench.mailbox("alice@d.test").await.unwrap();
+    bench.alias("@d.test", &["@other.test"]).await.unwrap();
+    bench
+        .alias(
+            "list@d.test",
+            &[" alice@d.test ", "alice@d.test", "far@away.test"],
+        )
+        .await
+        .unwrap();
+    let list = bench.admin.aliases(Some(domain("d.test"))).await.unwrap();
+    let told: Vec<_> = list
+        .iter()
+        .map(|a| (a.address.as_str(), a.goto.join(" "), a.mirrors_mailbox))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            ("@d.test", "@other.test".to_owned(), false),
+            ("alice@d.test", "alice@d.test".to_owned(), true),
+            ("list@d.test", "alice@d.test far@away.test".to_owned(), false)
+        ]
+    );
+    for (name, goto) in [
+        ("x@d.test", &[][..]),
+        ("x@d.test", &["|cmd"]),
+        ("x@d.test", &["a@b.test", "@c.test"]),
+        ("x", &["a@b.test"]),
+    ] {
+        assert!(is_invalid(&bench.alias(name, goto).await), "{name} {goto:?}");
+    }
+    let update = AliasUpdate {
+        goto: Some(vec!["far@away.test".into()]),
+        active: Some(false),
+    };
+    bench
+        .admin
+        .update_alias("LIST@d.test".into(), update)
+        .await
+        .unwrap();
+    assert_eq!(
+        bench
+            .rows("SELECT goto, active FROM alias WHERE address = 'list@d.test'")
+            .await,
+        ["far@away.test|0"]
+    );
+    bench.admin.delete_alias("list@d.test".into()).await.unwrap();
+    assert!(matches!(
+        bench.admin.delete_alias("list@d.test".into()).await,
+        Err(AdminError::NotFound(_))
+    ));
+    assert!(is_invalid(&bench.admin.delete_alias("alice@d.test".into()).await));
+}
+
+#[tokio::test]
+async fn limits_of_a_domain() {
+    let bench = Bench::new().await;
+    let update = DomainUpdate {
+        mailboxes: Some(1),
+        aliases: Some(1),
+        maxquota: Some(1),
+        ..DomainUpdate::default()
+    };
+    bench.admin.update_domain(domain("d.test"), update).await.unwrap();
+    bench.mailbox("a@d.test").await.unwrap();
+    assert!(is_invalid(&bench.mailbox("b@d.test").await));
+    // The row of the mailbox is no alias that counts.
+    bench.alias("x@d.test", &["a@d.test"]).await.unwrap();
+    assert!(is_invalid(&bench.alias("y@d.test", &["a@d.test"]).await));
+    let quota = |quota| MailboxUpdate {
+        quota: Some(quota),
+        ..MailboxUpdate::default()
+    };
+    bench
+        .admin
+        .update_mailbox(address("a@d.test"), quota(1000))
+        .await
+        .unwrap();
+    for quota in [quota(0), quota(1_024_001)] {
+        assert!(is_invalid(
+            &bench.admin.update_mailbox(address("a@d.test"), quota).await
+        ));
+    }
+    let sum = DomainUpdate {
+        mailboxes: Some(0),
+        maxquota: Some(0),
+        quota: Some(1),
+        ..DomainUpdate::default()
+    };
+    bench.admin.update_domain(domain("d.test"), sum).await.unwrap();
+    assert!(is_invalid(&bench.mailbox("b@d.test").await));
+    for bad in [
+        DomainUpdate {
+            aliases: Some(-2),
+            ..DomainUpdate::default()
+        },
+        DomainUpdate {
+            transport: Some("local:".into()),
+            ..DomainUpdate::default()
+        },
+    ] {
+        assert!(is_invalid(
+            &bench.admin.update_domain(domain("d.test"), bad).await
+        ));
+    }
+}
+
+#[tokio::test]
+async fn domains_go_with_all_that_is_in_them() {
+    let bench = Bench::new().await;
+    bench
+        .admin
+        .create_domain(DomainRecord::new(domain("e.test")))
+        .await
+        .unwrap();
+    bench.mailbox("a@d.test").await.unwrap();
+    bench.mailbox("e@e.test").await.unwrap();
+    let mirror = AliasDomainRecord {
+        alias_domain: domain("m.test"),
+        target_domain: domain("d.test"),
+        active: true,
+    };
+    bench.admin.create_alias_domain(mirror.clone()).await.unwrap();
+    assert_eq!(
+        bench.admin.alias_domains(Some(domain("d.test"))).await.unwrap(),
+        [mirror.clone()]
+    );
+    assert!(
+        bench
+            .admin
+            .alias_domains(Some(domain("e.test")))
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    let chain = AliasDomainRecord {
+        alias_domain: domain("n.test"),
+        target_domain: domain("m.test"),
+        active: true,
+    };
+    assert!(bench.admin.create_alias_domain(chain).await.is_err());
+    let itself = AliasDomainRecord {
+        alias_domain: domain("d.test"),
+        ..mirror
+    };
+    assert!(is_invalid(&bench.admin.create_alias_domain(itself).await));
+
+    bench.admin.delete_domain(domain("d.test")).await.unwrap();
+    let names: Vec<_> = bench
+        .admin
+        .domains()
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|d| d.domain.to_string())
+        .collect();
+    assert_eq!(names, ["e.test"]);
+    assert_eq!(bench.rows("SELECT username FROM mailbox").await, ["e@e.test"]);
+    assert_eq!(bench.rows("SELECT address FROM alias").await, ["e@e.test"]);
+    assert!(bench.rows("SELECT * FROM alias_domain").await.is_empty());
+    assert!(matches!(
+        bench.admin.delete_domain(domain("d.test")).await,
+        Err(AdminError::NotFound(_))
+    ));
+}

@@ -1,0 +1,108 @@
+//! The site in force: settings, database and directory, replaced as a whole by a reload.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use config::UnmarkedPasswords;
+use events::{About, Log};
+use sasl::password::Unmarked;
+
+use crate::config::{Backend, Settings};
+use crate::database::Database;
+use crate::database::mysql::{Change, Mysql};
+use crate::database::postfixadmin::PostfixAdmin;
+use crate::database::schema::{Form, Schema};
+use crate::database::sqlite::{OpenError, Sqlite};
+use crate::directory::Directory;
+
+/// One state of the site.
+pub struct Site {
+    /// The settings.
+    pub settings: Settings,
+    /// The tables.
+    pub tables: Arc<PostfixAdmin>,
+    /// The rules over them.
+    pub directory: Directory,
+}
+
+impl Site {
+    /// Opens the database. A MySQL server need not be there yet. Blocks.
+    pub fn open(settings: Settings, events: &Log) -> Result<Self, OpenError> {
+        let database: Arc<dyn Database> = match &settings.backend {
+            Backend::Sqlite(path) => Arc::new(Sqlite::open(path)?),
+            Backend::Mysql(mysql) => Arc::new(Mysql::new(mysql.clone(), Box::new(on_change(events.clone())))),
+        };
+        let tables = Arc::new(PostfixAdmin::new(database, Box::new(on_probe(events.clone()))));
+        let directory = Directory::new(tables.clone(), settings.rules.clone());
+        Ok(Self {
+            settings,
+            tables,
+            directory,
+        })
+    }
+
+    /// What a password column without a mark of its scheme holds: as configured, or cleartext where the
+    /// tables are those of PostfixAdmin 2.x, which has such columns (robustness.md 5.4).
+    pub async fn unmarked_passwords(&self) -> Unmarked {
+        match self.settings.unmarked_passwords {
+            Some(UnmarkedPasswords::Cleartext) => Unmarked::Cleartext,
+            Some(UnmarkedPasswords::Refuse) => Unmarked::Refused,
+            None => match self.tables.schema().await {
+                Ok(schema) if schema.form() == Form::V2 => Unmarked::Cleartext,
+                _ => Unmarked::Refused,
+            },
+        }
+    }
+}
+
+fn on_change(events: Log) -> impl Fn(Change) + Send + Sync {
+    move |change| {
+        let kind = match change {
+            Change::Lost(reason) => {
+                tracing::error!(
+                    reason,
+                    "the database does not answer: everything is a temporary failure"
+                );
+                events::authd::Kind::DatabaseLost { reason }
+            }
+            Change::Back(after) => {
+                tracing::info!(?after, "the database is back");
+                events::authd::Kind::DatabaseBack {
+                    after_ms: u64::try_from(after.as_millis()).unwrap_or(u64::MAX),
+                }
+            }
+        };
+        events.emit(About::process(), kind);
+    }
+}
+
+fn on_probe(events: Log) -> impl Fn(&Schema) + Send + Sync {
+    move |schema| {
+        let version = schema.form().as_str().to_owned();
+        tracing::info!(version, "found the tables of PostfixAdmin");
+        let profile = "postfixadmin".to_owned();
+        events.emit(
+            About::process(),
+            events::authd::Kind::SchemaProbed { profile, version },
+        );
+    }
+}
+
+/// The site in force.
+pub struct Sites(RwLock<Arc<Site>>);
+
+impl Sites {
+    /// Begins with a site.
+    pub fn new(site: Site) -> Self {
+        Self(RwLock::new(Arc::new(site)))
+    }
+
+    /// What a question takes at its beginning and keeps.
+    pub fn current(&self) -> Arc<Site> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Puts a new one in force. Questions in progress end with the old one.
+    pub fn replace(&self, site: Site) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(site);
+    }
+}
