@@ -42,7 +42,7 @@ impl World {
 fn site(backend: Backend, world: &World) -> SiteBuilder {
     let odd = MailboxRow {
         address: "odd@example.com",
-        password: PASSWORD,
+        password: &schema::password_column(backend.form, PASSWORD),
         maildir: "I/other/odd@example.com/",
     };
     Site::builder()

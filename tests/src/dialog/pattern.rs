@@ -1,5 +1,7 @@
 //! What a reply has to be: statuses, a regular expression, a time.
 
+use std::collections::HashMap;
+
 use anyhow::{Context, Result, bail, ensure};
 use regex::bytes::Regex;
 
@@ -12,6 +14,8 @@ pub struct Pattern {
     pub statuses: Vec<String>,
     /// A regular expression on the whole reply, and whether it has to match.
     pub regex: Option<(Regex, bool)>,
+    /// The regular expression as written, where it has a `{NAME}` that `save` gives a value.
+    unfilled: Option<String>,
     /// The reply may not take longer, in seconds.
     pub within: Option<f64>,
     /// The reply may not come earlier, in seconds.
@@ -29,6 +33,7 @@ impl Pattern {
             tag: None,
             statuses: Vec::new(),
             regex: None,
+            unfilled: None,
             within: None,
             after: None,
         };
@@ -57,8 +62,16 @@ impl Pattern {
         };
         if let Some(body) = body.strip_prefix('/') {
             let end = end_of_regex(body).context("a regular expression without its closing /")?;
-            let regex = Regex::new(&body[..end].replace("\\/", "/"))?;
-            self.regex = Some((regex, wanted));
+            let source = body[..end].replace("\\/", "/");
+            let name = Regex::new(NAME)?;
+            if name.is_match(source.as_bytes()) {
+                let anything = name.replace_all(source.as_bytes(), &b"x"[..]);
+                Regex::new(&String::from_utf8_lossy(&anything))?;
+                self.unfilled = Some(source);
+                self.regex = Some((Regex::new("")?, wanted));
+            } else {
+                self.regex = Some((Regex::new(&source)?, wanted));
+            }
             return Ok(&body[end + 1..]);
         }
         let mut words = rest.splitn(3, ' ');
@@ -73,6 +86,23 @@ impl Pattern {
             _ => bail!("{word} means nothing in a pattern"),
         }
         Ok(words.next().unwrap_or_default())
+    }
+
+    /// The pattern with the saved values in its regular expression, each meaning itself.
+    ///
+    /// # Errors
+    /// A name that nothing was saved under.
+    pub fn filled(&self, values: &HashMap<String, String>) -> Result<Self> {
+        let mut filled = self.clone();
+        let (Some(mut source), Some((_, wanted))) = (filled.unfilled.take(), &self.regex) else {
+            return Ok(filled);
+        };
+        for (name, value) in values {
+            source = source.replace(&format!("{{{name}}}"), &regex::escape(value));
+        }
+        ensure!(!Regex::new(NAME)?.is_match(source.as_bytes()), "nothing was saved for a name in {source}");
+        filled.regex = Some((Regex::new(&source)?, *wanted));
+        Ok(filled)
     }
 
     /// Whether a closed connection is an answer too.
@@ -124,6 +154,9 @@ impl Pattern {
     }
 }
 
+/// A saved value in a regular expression: capitals in braces, which are no repetition.
+const NAME: &str = r"\{[A-Z][A-Z0-9_]*\}";
+
 /// The position of the slash that ends a regular expression; `\/` does not.
 fn end_of_regex(text: &str) -> Option<usize> {
     let mut escaped = false;
@@ -161,6 +194,15 @@ mod tests {
         assert!(!fits("421 after 1", "421", "", 0.5));
         assert!(Pattern::parse("421|eof", false).unwrap().allows_end());
         assert!(fits("/a\\/b/", "", "a/b", 0.0));
+    }
+
+    #[test]
+    fn saved_values_mean_themselves() {
+        let pattern = Pattern::parse("+OK /^\\+OK {A} [0-9]{2}$/", false).unwrap();
+        assert!(pattern.filled(&HashMap::new()).is_err());
+        let filled = pattern.filled(&HashMap::from([("A".into(), "x.y".into())])).unwrap();
+        assert!(filled.check("+OK", b"+OK x.y 10", 0.0).is_ok());
+        assert!(filled.check("+OK", b"+OK xzy 10", 0.0).is_err());
     }
 
     #[test]

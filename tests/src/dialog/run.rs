@@ -231,6 +231,7 @@ impl<'a> Run<'a> {
 
     fn compare(&mut self, pattern: &Pattern, answer: &Answer) -> Result<()> {
         pattern
+            .filled(&self.values)?
             .check(&answer.status, &answer.text, answer.seconds)
             .with_context(|| format!("got: {}", crate::client::show_bytes(&answer.text)))
     }

@@ -95,7 +95,7 @@ impl SiteBuilder {
         let maildir = format!("{domain}/{local}/");
         let row = MailboxRow {
             address,
-            password: PASSWORD,
+            password: &schema::password_column(self.backend.form, PASSWORD),
             maildir: &maildir,
         };
         let form = self.backend.form;
