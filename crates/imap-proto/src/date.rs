@@ -83,7 +83,7 @@ impl DateTime {
     }
 }
 
-/// `dd-Mon-yyyy hh:mm:ss +zzzz`, the day with a blank in front of a single digit.
+/// `dd-Mon-yyyy hh:mm:ss +zzzz`, the day always with two digits.
 impl fmt::Display for DateTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let local = self.unix.saturating_add(i64::from(self.zone) * 60);
@@ -99,7 +99,7 @@ impl fmt::Display for DateTime {
         let (zone_h, zone_m) = (zone / 60, zone % 60);
         write!(
             f,
-            "{day:2}-{month}-{year:04} {hour:02}:{minute:02}:{second:02} {sign}{zone_h:02}{zone_m:02}"
+            "{day:02}-{month}-{year:04} {hour:02}:{minute:02}:{second:02} {sign}{zone_h:02}{zone_m:02}"
         )
     }
 }
@@ -123,7 +123,7 @@ mod tests {
         let date = Date::new(2026, 1, 5).unwrap();
         let moment = DateTime::new(date, 10, 0, 0, 0).unwrap();
         assert_eq!(moment.unix, 1_767_607_200);
-        assert_eq!(moment.to_string(), " 5-Jan-2026 10:00:00 +0000");
+        assert_eq!(moment.to_string(), "05-Jan-2026 10:00:00 +0000");
         let zoned = DateTime::new(Date::new(1996, 7, 17).unwrap(), 2, 44, 25, -420).unwrap();
         assert_eq!(zoned.to_string(), "17-Jul-1996 02:44:25 -0700");
         assert!(Date::new(2025, 2, 29).is_none() && Date::new(2024, 2, 29).is_some());

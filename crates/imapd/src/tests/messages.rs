@@ -237,7 +237,7 @@ async fn append_and_what_it_refuses() {
     assert_eq!(
         client.ok("FETCH 1 (FLAGS INTERNALDATE BODY.PEEK[])").await,
         [format!(
-            "* 1 FETCH (FLAGS (\\Recent \\Seen $L) INTERNALDATE \" 5-Jan-2026 10:00:00 +0000\" BODY[] {{{}}}\r\n{message})",
+            "* 1 FETCH (FLAGS (\\Recent \\Seen $L) INTERNALDATE \"05-Jan-2026 10:00:00 +0000\" BODY[] {{{}}}\r\n{message})",
             message.len()
         )]
     );
