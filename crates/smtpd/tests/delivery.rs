@@ -1,5 +1,7 @@
 //! The way of a message (architecture.md section 2): into the mailboxes, into the spool, or both.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+
 mod support;
 
 use auth_api::directory::Target;

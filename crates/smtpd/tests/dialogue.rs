@@ -1,5 +1,7 @@
 //! What a client hears: relay rules, submission, logins, limits (compat.md 2.6).
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+
 mod support;
 
 use std::sync::atomic::Ordering;

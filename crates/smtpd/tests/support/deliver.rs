@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use mail_types::Reply;
 use smtp_proto::Protocol;
-use smtp_proto::command::{ParamRules, RcptPath};
+use smtp_proto::command::{Mail, ParamRules, RcptPath};
 use smtp_proto::reply;
 use smtp_proto::server::{Config, Event, Session};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -34,6 +34,17 @@ pub struct Given {
     /// final, XIDX, XORIG
     pub recipients: Vec<(String, String, String)>,
     pub body: String,
+}
+
+impl Given {
+    fn new(mail: &Mail) -> Self {
+        Self {
+            xid: mail.params.private("XID").unwrap().to_owned(),
+            sender: mail.path.to_string(),
+            recipients: Vec::new(),
+            body: String::new(),
+        }
+    }
 }
 
 #[derive(Clone)]
@@ -112,12 +123,7 @@ impl FakeDeliver {
                             session.answer(no);
                             continue;
                         }
-                        given = Some(Given {
-                            xid: mail.params.private("XID").unwrap().to_owned(),
-                            sender: mail.path.to_string(),
-                            recipients: Vec::new(),
-                            body: String::new(),
-                        });
+                        given = Some(Given::new(&mail));
                         session.answer(&reply::mail_ok());
                     }
                     Event::Rcpt(rcpt) => {
