@@ -1,5 +1,6 @@
 //! A dialogue file becomes a row.
 
+use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -60,6 +61,7 @@ impl Row {
             at: 0,
             replace,
             folder: file.parent().unwrap_or(Path::new(".")),
+            imap: HashMap::new(),
         };
         parser.lines = parser.numbered(&text)?;
         while let Some((number, line)) = parser.peek() {
@@ -113,6 +115,8 @@ struct Parser<'a> {
     at: usize,
     replace: &'a [(String, String)],
     folder: &'a Path,
+    /// Connections that were opened to a service of their own, and whether that is IMAP.
+    imap: HashMap<String, bool>,
 }
 
 impl Parser<'_> {
@@ -160,8 +164,12 @@ impl Parser<'_> {
             } else if let Some(times) = rest.strip_prefix("repeat ") {
                 Kind::Repeat(times.trim().parse()?, self.steps(imap, true)?)
             } else {
+                let imap = self.imap.get(&connection).copied().unwrap_or(imap);
                 parse_step(&rest, imap).with_context(|| format!("line {number}: {line}"))?
             };
+            if let Kind::Connect(Some(service)) = &kind {
+                self.imap.insert(connection.clone(), service.starts_with("imap"));
+            }
             steps.push(Step {
                 line: number,
                 connection,

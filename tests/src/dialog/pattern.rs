@@ -100,7 +100,10 @@ impl Pattern {
         for (name, value) in values {
             source = source.replace(&format!("{{{name}}}"), &regex::escape(value));
         }
-        ensure!(!Regex::new(NAME)?.is_match(source.as_bytes()), "nothing was saved for a name in {source}");
+        ensure!(
+            !Regex::new(NAME)?.is_match(source.as_bytes()),
+            "nothing was saved for a name in {source}"
+        );
         filled.regex = Some((Regex::new(&source)?, *wanted));
         Ok(filled)
     }
@@ -200,7 +203,9 @@ mod tests {
     fn saved_values_mean_themselves() {
         let pattern = Pattern::parse("+OK /^\\+OK {A} [0-9]{2}$/", false).unwrap();
         assert!(pattern.filled(&HashMap::new()).is_err());
-        let filled = pattern.filled(&HashMap::from([("A".into(), "x.y".into())])).unwrap();
+        let filled = pattern
+            .filled(&HashMap::from([("A".into(), "x.y".into())]))
+            .unwrap();
         assert!(filled.check("+OK", b"+OK x.y 10", 0.0).is_ok());
         assert!(filled.check("+OK", b"+OK xzy 10", 0.0).is_err());
     }
