@@ -116,6 +116,9 @@ fn a_bad_configuration_changes_nothing() {
     assert_eq!(*site.ctx.settings(), "third.test");
 }
 
+/// What is done to the files, and its name.
+type Spoil<'a> = (&'a str, Box<dyn Fn() + 'a>);
+
 #[test]
 fn a_bad_certificate_keeps_the_old_pair_and_the_rest_takes_effect() {
     let site = Site::new();
@@ -126,7 +129,7 @@ fn a_bad_certificate_keeps_the_old_pair_and_the_rest_takes_effect() {
         params.not_before = rcgen::date_time_ymd(2020, 1, 1);
         params.not_after = rcgen::date_time_ymd(2021, 1, 1);
     };
-    let spoil: [(&str, Box<dyn Fn()>); 4] = [
+    let spoil: [Spoil<'_>; 4] = [
         (
             "cut",
             Box::new(|| std::fs::write(&cert, &good[..good.len() / 2]).unwrap()),
