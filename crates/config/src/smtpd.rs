@@ -122,10 +122,11 @@ pub struct SmtpdOptions {
     /// How long the first delayed reply to an error waits; each further one waits that much more.
     #[schemars(extend("x-min" = "0s", "x-max" = "1m"))]
     pub smtpd_error_sleep_time: DurationText,
-    /// Commands without use (NOOP, VRFY, RSET...) of one session before each counts as an error.
+    /// Commands without use (NOOP, VRFY, RSET...) of one session between two messages; one more closes it.
     #[schemars(range(min = 1, max = 10_000))]
     pub smtpd_junk_command_limit: u32,
-    /// How long a client may take for one command or for a pause within the message.
+    /// How long a client may take for one command, however slowly its bytes come, or for the message unless it
+    /// comes at `smtpd_min_data_rate` on average.
     #[schemars(extend("x-min" = "1s", "x-max" = "1h"))]
     pub smtpd_timeout: DurationText,
     /// The same while more than 70 % of the connections are in use.

@@ -155,6 +155,13 @@ pub enum Kind {
         /// `RSET`, `EHLO`, `QUIT`, or how the connection ended.
         reason: String,
     },
+    /// A command was refused for its form or its place.
+    CommandRefused {
+        /// The command, cut after 200 octets; of AUTH only the verb.
+        command: String,
+        /// Our reply.
+        reply: Reply,
+    },
     /// The session was slowed down or closed for its behaviour.
     Abuse {
         /// What it did.

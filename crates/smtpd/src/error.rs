@@ -50,10 +50,10 @@ pub fn no_space() -> Reply {
     reply::new(452, (4, 3, 1), "Insufficient system storage")
 }
 
-/// `451 4.3.0 Error: queue file write error`, or 452 where the disk is full.
+/// `451 4.3.0 Error: queue file write error`, or 452 where the disk is full or its volume failed before.
 pub fn queue_write(error: &WriteError) -> Reply {
     match error {
-        WriteError::Full(_) => no_space(),
+        WriteError::Full(_) | WriteError::Io(durable::Error::Suspect) => no_space(),
         _ => reply::new(451, (4, 3, 0), "Error: queue file write error"),
     }
 }

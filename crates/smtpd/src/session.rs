@@ -221,7 +221,10 @@ where
 
     /// A command that the protocol session refused by itself.
     fn on_refused(&mut self, command: &str, reply: &mail_types::Reply) {
-        tracing::debug!(session = %self.id, command = %command.escape_debug(), %reply, "refused");
+        self.emit(smtpd::Kind::CommandRefused {
+            command: command.escape_debug().to_string(),
+            reply: reply.into(),
+        });
     }
 
     fn on_closing(&mut self, reason: CloseReason) {
