@@ -62,6 +62,17 @@ pub(crate) fn change<R>(
     Ok(result)
 }
 
+/// Reads the file for the offline check, changing nothing. None: it cannot be read.
+pub(crate) fn inspect(bytes: &[u8]) -> Result<Option<AccountData>, StoreError> {
+    if !recfile::check_header(bytes, MAGIC, VERSION)? {
+        return Ok(None);
+    }
+    let parsed = recfile::parse(&bytes[HEADER as usize..]);
+    let mut data = AccountData::default();
+    data.apply(&parsed);
+    Ok((!parsed.damaged).then_some(data))
+}
+
 fn open(root: &Dir) -> Result<(AccountData, Option<AppendFile>), StoreError> {
     match root.stat(FILE) {
         Ok(_) => {}

@@ -157,15 +157,15 @@ impl Section<'_> {
 
 /// Takes `$Forwarded` out of the keywords, because it has a letter of its own.
 pub(crate) fn split_forwarded<'a>(flags: Flags, keywords: &[&'a str]) -> (Flags, Vec<&'a str>) {
-    let is_forwarded = |k: &&str| k.eq_ignore_ascii_case(FORWARDED);
-    let passed = if keywords.iter().any(|k| is_forwarded(&k)) {
+    let is_forwarded = |k: &str| k.eq_ignore_ascii_case(FORWARDED);
+    let passed = if keywords.iter().any(|k| is_forwarded(k)) {
         Flags::PASSED
     } else {
         Flags::NONE
     };
     (
         flags | passed,
-        keywords.iter().copied().filter(|k| !is_forwarded(&k)).collect(),
+        keywords.iter().copied().filter(|k| !is_forwarded(k)).collect(),
     )
 }
 

@@ -103,7 +103,13 @@ impl Folder {
         };
         let (tmp, new, cur) = (sub("tmp")?, sub("new")?, sub("cur")?);
         durable::wait_all(made).doing("make the folder durable")?;
-        let (log, content) = load_or_create(&account, &dir)?;
+        let (log, content) = {
+            let _lock = dir.lock(LOCK, FILE_MODE).doing("lock the folder")?;
+            load_or_create(&account, &dir)?
+        };
+        if is_fresh(&log, &account)? {
+            log.file.sync().wait().doing("make the UID log durable")?;
+        }
         let view = Arc::clone(&content.view);
         let state = State {
             log,
@@ -151,7 +157,7 @@ impl Folder {
         if self.is_unchanged()? {
             return Ok(self.view());
         }
-        self.change(|section| section.scan()).map(|((), view)| view)
+        self.scan()
     }
 
     /// The first UID that no read-write session was told about yet; all from it on are told now. For
@@ -263,7 +269,15 @@ impl Folder {
     pub(crate) fn rescan(&self) -> Result<Arc<View>, StoreError> {
         self.check_gone()?;
         self.state().seen = Seen::default();
-        self.change(|section| section.scan()).map(|((), view)| view)
+        self.scan()
+    }
+
+    fn scan(&self) -> Result<Arc<View>, StoreError> {
+        let ((), view) = self.change(|section| {
+            section.scan()?;
+            Ok(())
+        })?;
+        Ok(view)
     }
 
     /// Runs `work` alone: no other thread and no other process changes the folder meanwhile, and what they
@@ -543,28 +557,15 @@ impl Content {
     }
 }
 
-/// Reads the log of a folder; where there is none that can be used, begins one with a new UIDVALIDITY.
-fn load_or_create(account: &Arc<AccountShared>, dir: &Dir) -> Result<(UidLog, Content), StoreError> {
-    {
-        let _lock = dir.lock(LOCK, FILE_MODE).doing("lock the folder")?;
-        if let Some((log, content)) = UidLog::load(dir)? {
-            if is_fresh(&log, account)? {
-                log.file.sync().wait().doing("make the UID log durable")?;
-            }
-            return Ok((log, content));
-        }
+/// Reads the log of a folder; where there is none that can be used, begins one with a new UIDVALIDITY. Under
+/// the folder's lock.
+fn load_or_create(account: &AccountShared, dir: &Dir) -> Result<(UidLog, Content), StoreError> {
+    if let Some(loaded) = UidLog::load(dir)? {
+        return Ok(loaded);
     }
     // The account file comes first: a UIDVALIDITY that was not recorded there could be given again.
     let uid_validity = account.next_uid_validity()?;
-    let _lock = dir.lock(LOCK, FILE_MODE).doing("lock the folder")?;
-    match UidLog::load(dir)? {
-        Some(loaded) => Ok(loaded),
-        None => UidLog::create(
-            dir,
-            uid_validity,
-            i64::try_from(account.store.seconds()).unwrap_or(0),
-        ),
-    }
+    UidLog::create(dir, uid_validity, i64::try_from(account.store.seconds()).unwrap_or(0))
 }
 
 /// Whether the log changed so lately that its writer may have died before the sync. What is older has been

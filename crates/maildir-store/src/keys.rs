@@ -91,6 +91,6 @@ mod tests {
         assert!(contains(&root, key(2_999)).unwrap() && contains(&root, key(2_000)).unwrap());
         assert!(!contains(&root, key(5)).unwrap());
         let len = std::fs::metadata(place.path().join(RING)).unwrap().len();
-        assert!(len <= MOST * 32 && len % 32 == 0, "{len}");
+        assert!(len <= MOST * 32 && len.is_multiple_of(32), "{len}");
     }
 }

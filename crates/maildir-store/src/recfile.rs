@@ -210,9 +210,9 @@ mod tests {
     #[test]
     fn only_our_version_is_read() {
         let ours = header(*b"PR-TEST\n", 1);
-        assert_eq!(check_header(&ours, *b"PR-TEST\n", 1).unwrap(), true);
-        assert_eq!(check_header(&ours, *b"PR-OTHE\n", 1).unwrap(), false);
-        assert_eq!(check_header(&ours[..5], *b"PR-TEST\n", 1).unwrap(), false);
+        assert!(check_header(&ours, *b"PR-TEST\n", 1).unwrap());
+        assert!(!check_header(&ours, *b"PR-OTHE\n", 1).unwrap());
+        assert!(!check_header(&ours[..5], *b"PR-TEST\n", 1).unwrap());
         assert!(check_header(&header(*b"PR-TEST\n", 2), *b"PR-TEST\n", 1).is_err());
     }
 

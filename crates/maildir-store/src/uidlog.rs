@@ -136,6 +136,46 @@ impl UidLog {
     }
 }
 
+/// Reads a log for the offline check, changing nothing. None: this is no log that we can read.
+pub(crate) fn inspect(bytes: &[u8]) -> Result<Option<Inspected>, StoreError> {
+    if !recfile::check_header(bytes, MAGIC, VERSION)? {
+        return Ok(None);
+    }
+    let parsed = recfile::parse(&bytes[HEADER as usize..]);
+    let mut content = Content::default();
+    if !matches!(parsed.records.first(), Some((1, _))) || !content.apply(&parsed.records) {
+        return Ok(None);
+    }
+    let torn = bytes.len() - HEADER as usize - parsed.valid;
+    let mut last = 0;
+    let ascending = parsed
+        .records
+        .iter()
+        .filter(|(kind, _)| *kind == 2)
+        .all(|(_, payload)| {
+            let uid = Fields(payload).u32().unwrap_or(0);
+            std::mem::replace(&mut last, uid) < uid
+        });
+    Ok(Some(Inspected {
+        view: content.view,
+        torn,
+        damaged: parsed.damaged,
+        ascending,
+    }))
+}
+
+/// What [`inspect`] found.
+#[derive(Debug)]
+pub(crate) struct Inspected {
+    pub(crate) view: Arc<View>,
+    /// Octets of a torn tail.
+    pub(crate) torn: usize,
+    /// Valid records stand behind damaged ones.
+    pub(crate) damaged: bool,
+    /// UIDs were given in ascending order.
+    pub(crate) ascending: bool,
+}
+
 impl Content {
     /// Applies records in order. False where one makes no sense.
     fn apply(&mut self, records: &[recfile::Record<'_>]) -> bool {
