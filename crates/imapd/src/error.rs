@@ -176,6 +176,9 @@ pub(crate) enum End {
     /// The TLS handshake failed.
     #[error("TLS handshake failed")]
     Tls,
+    /// A message could not be read to its end, so that the response cannot be completed.
+    #[error("message cannot be read")]
+    Message(#[source] io::Error),
     /// The socket failed.
     #[error("connection lost")]
     Socket(#[from] io::Error),
@@ -201,7 +204,13 @@ impl End {
             Self::Failures => Some("Too many failed logins"),
             Self::Deleted => Some("The selected mailbox was deleted"),
             // Commands that were sent together with STARTTLS are answered by nothing (RFC 3501 6.2.1).
-            Self::Logout | Self::Lost | Self::Stalled | Self::Injection | Self::Tls | Self::Socket(_) => None,
+            Self::Logout
+            | Self::Lost
+            | Self::Stalled
+            | Self::Injection
+            | Self::Tls
+            | Self::Message(_)
+            | Self::Socket(_) => None,
         }
     }
 }

@@ -35,7 +35,7 @@ pub(crate) struct Numbers {
 }
 
 /// Messages that a command names.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Picked {
     /// Those that exist, ascending.
     pub(crate) uids: Vec<u32>,
@@ -88,10 +88,7 @@ impl Numbers {
     /// Resolves the set of a command. A number beyond the last one is the client's error; an empty mailbox
     /// has no messages whatever is asked for, as clients ask for `1:*` without looking.
     pub(crate) fn pick(&self, set: &SequenceSet, by_uid: bool) -> Result<Picked, Tagged> {
-        let mut picked = Picked {
-            uids: Vec::new(),
-            some_gone: false,
-        };
+        let mut picked = Picked::default();
         if by_uid {
             let last = self.view.messages.last().map_or(0, |m| m.uid);
             for range in set.resolve(last) {
@@ -110,22 +107,36 @@ impl Numbers {
         if set.greatest_number().is_some_and(|number| number > last) {
             return Err(Tagged::bad("No message has this number"));
         }
+        self.collect(set, last, &mut picked);
+        Ok(picked)
+    }
+
+    /// As [`Numbers::pick`] for numbers that only describe what is looked for (SEARCH): those that no message
+    /// has find nothing.
+    pub(crate) fn find(&self, set: &SequenceSet) -> Vec<u32> {
+        let mut picked = Picked::default();
+        if self.count() > 0 {
+            self.collect(set, self.count(), &mut picked);
+        }
+        picked.uids
+    }
+
+    fn collect(&self, set: &SequenceSet, last: u32, picked: &mut Picked) {
         for range in set.resolve(last) {
+            let (start, end) = (*range.start(), last.min(*range.end()));
             if self.ghosts.is_empty() {
-                let slice = (*range.start() as usize - 1)..(*range.end() as usize);
-                picked
-                    .uids
-                    .extend(self.view.messages[slice].iter().map(|m| m.uid));
+                let slice = (start as usize - 1)..(end as usize).max(start as usize - 1);
+                let messages = self.view.messages.get(slice).unwrap_or_default();
+                picked.uids.extend(messages.iter().map(|m| m.uid));
                 continue;
             }
-            for number in range {
+            for number in start..=end {
                 match self.uid(number) {
                     Some((uid, true)) => picked.uids.push(uid),
                     _ => picked.some_gone = true,
                 }
             }
         }
-        Ok(picked)
     }
 
     /// Whether a message is recent in this session.

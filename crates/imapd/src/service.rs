@@ -8,6 +8,7 @@ use auth_api::sasl::LoginContext;
 use daemon::limits::{ClientKey, ConcurrencyGuard, ConcurrencyLimiter, Rates};
 use daemon::{CancellationToken, Connection, Context, Limits, Peer, Refused, Service};
 use events::{About, access};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::capability::Mechanisms;
 use crate::config::Settings;
@@ -32,6 +33,8 @@ pub(crate) struct Shared {
     pub(crate) maildirs: Maildirs,
     pub(crate) mechanisms: Mechanisms,
     pub(crate) notifier: Notifier,
+    large_messages: Semaphore,
+    searches: Semaphore,
     users: ConcurrencyLimiter<UserKey>,
     logins: Rates,
     handshakes: Rates,
@@ -46,6 +49,8 @@ impl Shared {
             maildirs,
             mechanisms: Mechanisms::default(),
             notifier: Notifier::start(),
+            large_messages: Semaphore::new(LARGE_MESSAGES),
+            searches: Semaphore::new(SEARCHES),
             users: ConcurrencyLimiter::default(),
             logins: Rates::default(),
             handshakes: Rates::default(),
@@ -75,6 +80,17 @@ impl Shared {
             .allow(peer.ip().into(), limit, self.ctx.clock.instant())
     }
 
+    /// Permission to hold one large message in memory; comes in the order of asking.
+    pub(crate) async fn large_message(&self) -> Option<SemaphorePermit<'_>> {
+        self.large_messages.acquire().await.ok()
+    }
+
+    /// Permission for one slice of a search through message texts. Short slices in the order of asking keep
+    /// one long search from holding up others (robustness.md I23).
+    pub(crate) async fn search_slice(&self) -> Option<SemaphorePermit<'_>> {
+        self.searches.acquire().await.ok()
+    }
+
     /// Takes one of the sessions that a user may have from one client.
     pub(crate) fn user_slot(
         &self,
@@ -86,6 +102,11 @@ impl Shared {
             .try_acquire((login.to_owned(), peer.ip().into()), limit)
     }
 }
+
+/// Messages over 1 MiB that are in memory at a time in the whole process.
+const LARGE_MESSAGES: usize = 4;
+/// Slices of text searches that run at a time, each holding one message.
+const SEARCHES: usize = 2;
 
 /// IMAP on all listeners of this process.
 pub(crate) struct Imap {

@@ -6,17 +6,18 @@
 //!
 //! * [`Structure::parse`] reads the tree in one pass over the lines, on an explicit stack, with the caps of
 //!   [`MAX_DEPTH`], [`MAX_PARTS`] and [`MAX_PARAMETERS`]; what lies deeper or beyond is opaque.
-//! * [`Structure::section`] finds what `BODY[1.2.HEADER]` names; [`Crlf`] delivers ranges of it.
+//! * [`Structure::section`] finds what `BODY[1.2.HEADER]` names; [`Crlf`] shows it, or a range of it,
+//!   with CRLF line ends.
 //! * [`Envelope::parse`] reads a header as ENVELOPE shows it: undecoded.
 //! * [`decode`] turns headers and bodies into text for SEARCH: encoded words, transfer encodings, charsets.
 //!
 //! ```
-//! use message::mime::{Crlf, SectionText, Structure};
+//! use message::mime::{SectionText, Structure, to_crlf};
 //! let raw = b"Subject: x\n\nbody\n";
 //! let structure = Structure::parse(raw);
 //! assert_eq!(structure.size(), 20);
 //! let text = structure.section(raw, &[], &SectionText::Text).unwrap();
-//! assert_eq!(Crlf::new(text.bytes(raw)).to_vec(), b"body\r\n");
+//! assert_eq!(to_crlf(text.bytes(raw)), b"body\r\n");
 //! ```
 
 pub mod decode;
@@ -28,7 +29,7 @@ mod section;
 mod structure;
 
 pub use content::{Content, Disposition, Parameters};
-pub use crlf::{Crlf, crlf_len};
+pub use crlf::{Crlf, crlf_len, to_crlf};
 pub use envelope::{Envelope, EnvelopeAddress};
 pub use section::{Section, SectionText};
 pub use structure::{Kind, Part, Position, Structure};

@@ -3,8 +3,9 @@
 
 mod body;
 mod job;
-pub(crate) mod metadata;
-pub(crate) mod source;
+mod metadata;
+mod reading;
+pub(super) mod source;
 
 use std::sync::Arc;
 
@@ -15,9 +16,10 @@ use maildir_store::{FlagOp, Flags};
 
 use super::Tell;
 use super::folders::selected;
-use crate::error::{Stop, Tagged};
+use crate::error::{End, Stop, StoreFailure, Tagged};
 use crate::session::Session;
 use crate::store;
+use body::Piece;
 use job::{Batch, Job};
 
 /// Sends what is asked for of each message.
@@ -40,15 +42,22 @@ pub(super) async fn run(
     gone |= picked.uids.iter().any(|uid| numbers.view.get(*uid).is_none()) && !uid;
     let mut job = Job::new(Arc::clone(&selected.folder), numbers, picked.uids, items);
     let mut unreadable = false;
+    let shared = Arc::clone(&session.shared);
+    let mut large = false;
     while !job.is_done() {
+        // Held while the message is in memory, and not while a client reads.
+        let permit = if large { shared.large_message().await } else { None };
+        job.may_be_large = permit.is_some();
         let (back, batch) = store::blocking(move || {
             let batch = job.next();
             Ok((job, batch))
         })
         .await?;
+        drop(permit);
         job = back;
         gone |= batch.gone;
         unreadable |= batch.unreadable;
+        large = batch.large;
         send(session, batch).await?;
     }
     if unreadable {
@@ -104,16 +113,23 @@ async fn mark_seen(
 async fn send(session: &mut Session, batch: Batch) -> Result<(), Stop> {
     for piece in batch.pieces {
         match piece {
-            body::Piece::Bytes(bytes) => {
+            Piece::Bytes(bytes) => {
                 session.wire.out.extend(bytes);
                 session.wire.flush_full().await?;
             }
-            body::Piece::Body(body) => {
-                let mut text = body.crlf();
-                while text.read(crate::wire::PIECE, &mut session.wire.out) {
+            Piece::Body(mut body) => {
+                while !body.is_done() {
+                    let (back, text) = daemon::blocking(move || {
+                        let text = body.next();
+                        (body, text)
+                    })
+                    .await
+                    .map_err(StoreFailure::from)?;
+                    body = back;
+                    // What was announced cannot be sent: only the end of the connection says so.
+                    session.wire.out.extend(text.map_err(End::Message)?);
                     session.wire.flush_full().await?;
                 }
-                session.wire.flush_full().await?;
             }
         }
     }

@@ -10,6 +10,7 @@ use imap_proto::command::SearchKey;
 use imap_proto::response::{Code, Response};
 use maildir_store::{Folder, StoreError};
 
+use super::fetch::source::Trouble;
 use super::folders::selected;
 use crate::error::{Stop, Tagged};
 use crate::mailbox::Numbers;
@@ -31,7 +32,7 @@ struct Job {
 /// Answers with numbers or UIDs.
 pub(super) async fn run(session: &mut Session, key: SearchKey, uid: bool) -> Result<Tagged, Stop> {
     let selected = selected(session)?;
-    let key = Key::compile(key, &selected.numbers)?;
+    let key = Key::compile(key, &selected.numbers);
     let mut job = Job {
         folder: Arc::clone(&selected.folder),
         numbers: selected.numbers.clone(),
@@ -41,12 +42,19 @@ pub(super) async fn run(session: &mut Session, key: SearchKey, uid: bool) -> Res
         found: Vec::new(),
         unreadable: false,
     };
+    let reads_texts = job.key.reads_texts();
     loop {
+        let permit = if reads_texts {
+            session.shared.search_slice().await
+        } else {
+            None
+        };
         let (back, done) = store::blocking(move || {
             let done = job.slice();
             Ok((job, done))
         })
         .await?;
+        drop(permit);
         job = back;
         if done {
             break;
@@ -77,8 +85,9 @@ impl Job {
                     };
                     self.found.extend(number);
                 }
-                Ok(false) | Err(StoreError::Expunged | StoreError::Gone) => {}
-                Err(error) => {
+                Ok(false) | Err(Trouble::Large | Trouble::Store(StoreError::Expunged | StoreError::Gone)) => {
+                }
+                Err(Trouble::Store(error)) => {
                     tracing::warn!(uid = message.uid, error = %daemon::describe(&error), "message cannot be read");
                     self.unreadable = true;
                 }

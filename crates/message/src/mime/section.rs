@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::crlf::with_crlf;
+use super::crlf::to_crlf;
 use super::structure::{Kind, Part, Structure};
 use crate::header;
 
@@ -29,7 +29,7 @@ pub enum SectionText<'a> {
 /// What a section is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Section {
-    /// A range of the message as stored: pass it through [`super::Crlf`].
+    /// A range of the message as stored, to be shown through [`super::Crlf`].
     Stored(Range<usize>),
     /// Fields that were picked, with CRLF line ends.
     Picked(Vec<u8>),
@@ -136,7 +136,7 @@ fn pick_fields(header: &[u8], not: bool, names: &[Vec<u8>]) -> Vec<u8> {
     let mut out = Vec::new();
     for field in header::fields(header) {
         if wanted.contains(&field.name().to_ascii_lowercase()) != not {
-            out.extend_from_slice(&with_crlf(field.raw()));
+            out.extend_from_slice(&to_crlf(field.raw()));
             if !out.ends_with(b"\n") {
                 out.extend_from_slice(b"\r\n");
             }

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::mime::{Crlf, MAX_DEPTH, MAX_PARTS, SectionText};
+use crate::mime::{MAX_DEPTH, MAX_PARTS, SectionText, crlf_len, to_crlf};
 
 /// The message of RFC 3501 6.4.5, cut down: text, attachment, message with two parts, multipart.
 const NESTED: &str = "Subject: outer\n\
@@ -51,7 +51,7 @@ end\n";
 fn section(raw: &str, path: &[u32], text: SectionText<'_>) -> Option<String> {
     let structure = Structure::parse(raw.as_bytes());
     let found = structure.section(raw.as_bytes(), path, &text)?;
-    Some(String::from_utf8(Crlf::new(found.bytes(raw.as_bytes())).to_vec()).unwrap())
+    Some(String::from_utf8(to_crlf(found.bytes(raw.as_bytes()))).unwrap())
 }
 
 #[test]
@@ -208,13 +208,13 @@ proptest! {
     ) {
         let raw = lines.join("\n") + if newline { "\n" } else { "" };
         let structure = Structure::parse(raw.as_bytes());
-        prop_assert_eq!(structure.size(), crate::mime::crlf_len(raw.as_bytes()));
+        prop_assert_eq!(structure.size(), crlf_len(raw.as_bytes()));
         for part in structure.parts() {
             prop_assert!(part.header.offset <= part.body.offset && part.body.offset <= part.end.offset);
             prop_assert!(part.end.offset <= raw.len());
             let stored = &raw.as_bytes()[part.body.offset..part.end.offset];
             // Both ways of counting agree, so BODYSTRUCTURE's size is what FETCH delivers.
-            prop_assert_eq!(part.body_size(), Crlf::new(stored).len());
+            prop_assert_eq!(part.body_size(), crlf_len(stored));
         }
     }
 }

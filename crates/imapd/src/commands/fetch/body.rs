@@ -1,57 +1,66 @@
-//! Pieces of an answer: encoded bytes, and bodies that are turned into CRLF text only while they are sent.
+//! Pieces of an answer. Large bodies are not held in memory: they are read from their file while they are
+//! sent, so that a client which reads slowly costs one piece.
 
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
-use std::sync::Arc;
 
-use message::mime::{Crlf, Section, crlf_len};
+use message::mime::Crlf;
 
 /// A piece of an answer.
 pub(super) enum Piece {
     /// As they are.
     Bytes(Vec<u8>),
-    /// A part of a message.
+    /// A part of a message that is sent from its file.
     Body(Body),
 }
 
-/// A range of a stored message, and of its CRLF text.
+/// The rest of a range of a message file, as CRLF text. The file stays readable when it is expunged.
 pub(super) struct Body {
-    raw: Arc<Vec<u8>>,
-    range: Range<usize>,
-    partial: Option<(u64, u64)>,
+    file: File,
+    /// Stored octets that are still to be read.
+    unread: u64,
+    crlf: Crlf,
+    /// Octets of the text that were announced and not made yet.
+    owed: u64,
 }
 
 impl Body {
-    /// The text to send.
-    pub(super) fn crlf(&self) -> Crlf<'_> {
-        let raw = &self.raw[self.range.clone()];
-        match self.partial {
-            Some((start, count)) => Crlf::range(raw, start, count),
-            None => Crlf::new(raw),
-        }
+    /// `len` octets were announced of what `crlf` delivers of `range`.
+    pub(super) fn new(mut file: File, range: &Range<usize>, crlf: Crlf, len: u64) -> io::Result<Self> {
+        file.seek(SeekFrom::Start(range.start as u64))?;
+        let unread = (range.end - range.start) as u64;
+        Ok(Self {
+            file,
+            unread,
+            crlf,
+            owed: len,
+        })
     }
 
-    /// How many octets that are.
-    pub(super) fn len(&self) -> u64 {
-        match self.partial {
-            None => crlf_len(&self.raw[self.range.clone()]),
-            Some(_) => self.crlf().len(),
+    /// Whether everything was made that was announced.
+    pub(super) fn is_done(&self) -> bool {
+        self.owed == 0
+    }
+
+    /// Makes the next piece. Fails where the file became shorter than it was: the announced octets cannot
+    /// be had. Blocks.
+    pub(super) fn next(&mut self) -> io::Result<Vec<u8>> {
+        let mut raw = Vec::new();
+        let want = self.unread.min(READ);
+        (&mut self.file).take(want).read_to_end(&mut raw)?;
+        if raw.is_empty() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
         }
+        self.unread -= raw.len() as u64;
+        let mut text = Vec::with_capacity(raw.len() + raw.len() / 32);
+        self.crlf.encode(&raw, &mut text);
+        // Never more than was announced, whatever happened to the file.
+        text.truncate(usize::try_from(self.owed).unwrap_or(usize::MAX));
+        self.owed -= text.len() as u64;
+        Ok(text)
     }
 }
 
-/// A section of a message as a body.
-pub(super) fn of_section(raw: &Arc<Vec<u8>>, section: Section, partial: Option<(u32, u32)>) -> Body {
-    let partial = partial.map(|(start, count)| (u64::from(start), u64::from(count)));
-    match section {
-        Section::Stored(range) => Body {
-            raw: Arc::clone(raw),
-            range,
-            partial,
-        },
-        Section::Picked(bytes) => Body {
-            range: 0..bytes.len(),
-            raw: Arc::new(bytes),
-            partial,
-        },
-    }
-}
+/// How much is read at once.
+const READ: u64 = 256 * 1024;

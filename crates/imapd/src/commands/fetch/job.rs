@@ -6,11 +6,11 @@ use imap_proto::command::{FetchItem, Section, SectionText};
 use imap_proto::date::DateTime;
 use imap_proto::response::{fetch, structure};
 use maildir_store::{Folder, Message, Meta, StoreError};
-use message::mime;
+use message::mime::{self, Crlf};
 
-use super::body::{self, Piece};
-use super::metadata::Metadata;
-use super::source::Source;
+use super::body::{Body, Piece};
+use super::reading::{FileNeeds, Reading, file_needs};
+use super::source::{Source, Trouble};
 use crate::mailbox::Numbers;
 
 /// The rest of a command's work.
@@ -21,6 +21,8 @@ pub(super) struct Job {
     at: usize,
     items: Vec<FetchItem>,
     needs: FileNeeds,
+    /// One large message may be read.
+    pub(super) may_be_large: bool,
 }
 
 /// What one trip made.
@@ -31,14 +33,8 @@ pub(super) struct Batch {
     pub(super) gone: bool,
     /// A message could not be read.
     pub(super) unreadable: bool,
-}
-
-/// How much of a file the items need.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum FileNeeds {
-    Nothing,
-    Header,
-    Everything,
+    /// The next message is large: a permit is needed.
+    pub(super) large: bool,
 }
 
 impl Job {
@@ -51,6 +47,7 @@ impl Job {
             at: 0,
             items,
             needs,
+            may_be_large: false,
         }
     }
 
@@ -61,65 +58,55 @@ impl Job {
     /// The next messages, until there is enough to send.
     pub(super) fn next(&mut self) -> Batch {
         let mut batch = Batch::default();
-        let mut collected = Vec::new();
-        let mut octets = 0;
-        let mut learned: Vec<(u32, Meta)> = Vec::new();
-        while octets < BATCH_OCTETS && !self.is_done() {
+        let mut response = Response::default();
+        let mut learned = Vec::new();
+        while response.octets() < BATCH_OCTETS && !self.is_done() {
             let uid = self.uids[self.at];
-            self.at += 1;
-            let mut response = Response::default();
+            let mark = response.mark();
             match self.message(uid, &mut response, &mut learned) {
-                Ok(true) => {}
-                Ok(false) | Err(StoreError::Expunged | StoreError::Gone) => {
-                    batch.gone = true;
-                    continue;
+                Ok(Fetched::Done) => {}
+                Ok(Fetched::Large) => {
+                    self.at += 1;
+                    break;
                 }
-                Err(error) => {
+                Ok(Fetched::Gone) | Err(Trouble::Store(StoreError::Expunged | StoreError::Gone)) => {
+                    response.back_to(mark);
+                    batch.gone = true;
+                }
+                Err(Trouble::Large) => {
+                    response.back_to(mark);
+                    batch.large = true;
+                    break;
+                }
+                Err(Trouble::Store(error)) => {
+                    response.back_to(mark);
                     tracing::warn!(uid, error = %daemon::describe(&error), "message cannot be read");
                     batch.unreadable = true;
-                    continue;
                 }
             }
-            octets += response.octets + response.text.len();
-            for piece in response.pieces {
-                match piece {
-                    Piece::Bytes(bytes) => collected.extend(bytes),
-                    body @ Piece::Body(_) => {
-                        batch.pieces.push(Piece::Bytes(std::mem::take(&mut collected)));
-                        batch.pieces.push(body);
-                    }
-                }
-            }
-            collected.extend(response.text);
+            self.at += 1;
         }
-        if !collected.is_empty() {
-            batch.pieces.push(Piece::Bytes(collected));
-        }
+        self.may_be_large = false;
+        batch.pieces = response.finish();
         if !learned.is_empty() {
             self.folder.put_meta(&learned);
         }
         batch
     }
 
-    /// Writes the response of one message; `false` when it is no longer there. Nothing of a response is
-    /// sent that could not be made whole.
+    /// Writes the response of one message. What fails in the middle is taken back by the caller, so that
+    /// nothing is sent of a response that cannot be made whole.
     fn message(
         &self,
         uid: u32,
         response: &mut Response,
         learned: &mut Vec<(u32, Meta)>,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<Fetched, Trouble> {
         let view = &self.numbers.view;
         let (Some(message), Some(number)) = (view.get(uid), self.numbers.number(uid)) else {
-            return Ok(false);
+            return Ok(Fetched::Gone);
         };
-        let mut reading = Reading {
-            folder: &self.folder,
-            uid,
-            needs: self.needs,
-            source: None,
-            metadata: None,
-        };
+        let mut reading = Reading::new(&self.folder, uid, self.needs, self.may_be_large);
         fetch::begin(&mut response.text, number);
         let mut first = true;
         for item in &self.items {
@@ -127,10 +114,12 @@ impl Job {
             self.item(item, message, &mut reading, response)?;
         }
         fetch::end(&mut response.text);
-        if let Some((metadata, true)) = &reading.metadata {
-            learned.push((uid, metadata.to_meta()));
-        }
-        Ok(true)
+        learned.extend(reading.learned());
+        Ok(if reading.was_large() {
+            Fetched::Large
+        } else {
+            Fetched::Done
+        })
     }
 
     fn item(
@@ -139,39 +128,34 @@ impl Job {
         message: &Message,
         reading: &mut Reading<'_>,
         response: &mut Response,
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), Trouble> {
         let out = &mut response.text;
         match item {
             FetchItem::Uid => fetch::uid(out, message.uid),
             FetchItem::Flags => fetch::flags(out, &self.numbers.flag_names(message)),
             FetchItem::InternalDate => {
-                fetch::internal_date(
-                    out,
-                    DateTime {
-                        unix: reading.internal_date()?,
-                        zone: 0,
-                    },
-                );
+                let unix = reading.internal_date()?;
+                fetch::internal_date(out, DateTime { unix, zone: 0 });
             }
             FetchItem::Rfc822Size => fetch::size(out, reading.size()?),
             FetchItem::Envelope => fetch::encoded(out, "ENVELOPE", &reading.metadata()?.envelope),
-            FetchItem::BodyStructure => fetch::encoded(out, "BODYSTRUCTURE", &reading.metadata()?.structure),
+            FetchItem::BodyStructure => {
+                fetch::encoded(out, "BODYSTRUCTURE", &reading.metadata()?.structure);
+            }
             FetchItem::Body => {
                 let mut value = Vec::new();
                 structure::body(&mut value, &reading.source()?.structure, false);
                 fetch::encoded(out, "BODY", &value);
             }
-            FetchItem::Rfc822 | FetchItem::Rfc822Header | FetchItem::Rfc822Text => {
-                let (text, partial) = match item {
-                    FetchItem::Rfc822Header => (mime::SectionText::Header, None),
-                    FetchItem::Rfc822Text => (mime::SectionText::Text, None),
-                    _ => (mime::SectionText::All, None),
-                };
-                section(item, &[], &text, partial, reading.source()?, response);
+            FetchItem::Rfc822 => section(item, &[], &mime::SectionText::All, reading.source()?, response)?,
+            FetchItem::Rfc822Header => {
+                section(item, &[], &mime::SectionText::Header, reading.source()?, response)?;
+            }
+            FetchItem::Rfc822Text => {
+                section(item, &[], &mime::SectionText::Text, reading.source()?, response)?;
             }
             FetchItem::Section {
                 section: Section { path, text },
-                partial,
                 ..
             } => {
                 let text = match text {
@@ -183,131 +167,118 @@ impl Job {
                     SectionText::Text => mime::SectionText::Text,
                     SectionText::Mime => mime::SectionText::Mime,
                 };
-                section(item, path, &text, *partial, reading.source()?, response);
+                section(item, path, &text, reading.source()?, response)?;
             }
         }
         Ok(())
     }
 }
 
-/// A response in the making.
-#[derive(Default)]
-struct Response {
-    pieces: Vec<Piece>,
-    /// What comes behind the last piece.
-    text: Vec<u8>,
-    /// Octets that `pieces` hold in memory.
-    octets: usize,
+/// What became of one message.
+enum Fetched {
+    Done,
+    /// Done, and it was large: the permit is used up.
+    Large,
+    Gone,
 }
 
 fn section(
     item: &FetchItem,
     path: &[u32],
     text: &mime::SectionText<'_>,
-    partial: Option<(u32, u32)>,
     source: &Source,
     response: &mut Response,
-) {
+) -> Result<(), Trouble> {
     let Some(found) = source.structure.section(&source.raw, path, text) else {
         fetch::section(&mut response.text, item, None);
-        return;
+        return Ok(());
     };
-    let stored = found.bytes(&source.raw).len();
-    let body = body::of_section(&source.raw, found, partial);
-    let len = body.len();
-    fetch::section(&mut response.text, item, Some(len));
-    if len <= SMALL {
-        let mut reader = body.crlf();
-        while reader.read(usize::MAX, &mut response.text) {}
-    } else {
-        response.octets += stored + response.text.len();
-        response
-            .pieces
-            .push(Piece::Bytes(std::mem::take(&mut response.text)));
-        response.pieces.push(Piece::Body(body));
-    }
-}
-
-/// What was read of a message so far.
-struct Reading<'a> {
-    folder: &'a Folder,
-    uid: u32,
-    needs: FileNeeds,
-    source: Option<Source>,
-    /// With whether it is new to the store.
-    metadata: Option<(Metadata, bool)>,
-}
-
-impl Reading<'_> {
-    fn source(&mut self) -> Result<&Source, StoreError> {
-        let source = match self.source.take() {
-            Some(source) => source,
-            None if self.needs == FileNeeds::Header => Source::header(self.folder, self.uid)?,
-            None => Source::whole(self.folder, self.uid)?,
-        };
-        Ok(self.source.insert(source))
-    }
-
-    fn metadata(&mut self) -> Result<&Metadata, StoreError> {
-        if self.metadata.is_none() {
-            let metadata = match Metadata::remembered(self.folder, self.uid) {
-                Some(metadata) => (metadata, false),
-                None => {
-                    if self.source.as_ref().is_none_or(|source| !source.complete) {
-                        self.source = Some(Source::whole(self.folder, self.uid)?);
-                    }
-                    (Metadata::of(self.folder, self.uid, self.source()?)?, true)
-                }
-            };
-            self.metadata = Some(metadata);
-        }
-        // Just set; the error says what a missing one would mean.
-        self.metadata
-            .as_ref()
-            .map(|(metadata, _)| metadata)
-            .ok_or(StoreError::Expunged)
-    }
-
-    fn size(&mut self) -> Result<u64, StoreError> {
-        match &self.metadata {
-            Some((metadata, _)) => Ok(metadata.size),
-            None => match &self.source {
-                Some(source) if source.complete => Ok(source.structure.size()),
-                _ => self.folder.size(self.uid),
-            },
-        }
-    }
-
-    fn internal_date(&mut self) -> Result<i64, StoreError> {
-        match &self.metadata {
-            Some((metadata, _)) => Ok(metadata.internal_date),
-            None => self.folder.internal_date(self.uid),
-        }
-    }
-}
-
-fn file_needs(item: &FetchItem) -> FileNeeds {
-    match item {
-        FetchItem::Rfc822Header => FileNeeds::Header,
+    let stored = found.bytes(&source.raw);
+    let total = mime::crlf_len(stored);
+    let (mut crlf, len) = match item {
         FetchItem::Section {
-            section: Section { path, text },
+            partial: Some((start, count)),
             ..
-        } => match text {
-            SectionText::Header | SectionText::HeaderFields { .. } if path.is_empty() => FileNeeds::Header,
-            _ => FileNeeds::Everything,
-        },
-        FetchItem::Body | FetchItem::Rfc822 | FetchItem::Rfc822Text => FileNeeds::Everything,
-        // Through the metadata, which is read from the file only where it is not remembered.
-        FetchItem::Envelope
-        | FetchItem::BodyStructure
-        | FetchItem::Rfc822Size
-        | FetchItem::InternalDate
-        | FetchItem::Flags
-        | FetchItem::Uid => FileNeeds::Nothing,
+        } => {
+            let (start, count) = (u64::from(*start), u64::from(*count));
+            (Crlf::range(start, count), total.saturating_sub(start).min(count))
+        }
+        _ => (Crlf::all(), total),
+    };
+    fetch::section(&mut response.text, item, Some(len));
+    match &found {
+        mime::Section::Stored(range) if len > SMALL => {
+            let body = Body::new(source.file.try_clone()?, range, crlf, len)?;
+            response.push(body);
+        }
+        _ => crlf.encode(stored, &mut response.text),
+    }
+    Ok(())
+}
+
+/// Responses in the making.
+#[derive(Default)]
+struct Response {
+    pieces: Vec<Piece>,
+    /// What comes behind the last piece.
+    text: Vec<u8>,
+    /// Octets in `pieces`, bodies counted as what a piece of them takes.
+    before: usize,
+}
+
+impl Response {
+    fn octets(&self) -> usize {
+        self.before + self.text.len()
+    }
+
+    fn push(&mut self, body: Body) {
+        self.before += self.text.len() + SMALL as usize;
+        self.pieces.push(Piece::Bytes(std::mem::take(&mut self.text)));
+        self.pieces.push(Piece::Body(body));
+    }
+
+    fn mark(&self) -> (usize, usize, usize) {
+        (self.pieces.len(), self.text.len(), self.before)
+    }
+
+    /// Takes back what was written since the mark.
+    fn back_to(&mut self, (pieces, text, before): (usize, usize, usize)) {
+        if let Some(Piece::Bytes(bytes)) = self.pieces.get_mut(pieces) {
+            self.text = std::mem::take(bytes);
+        }
+        self.pieces.truncate(pieces);
+        self.text.truncate(text);
+        self.before = before;
+    }
+
+    fn finish(mut self) -> Vec<Piece> {
+        if !self.text.is_empty() {
+            self.pieces.push(Piece::Bytes(self.text));
+        }
+        self.pieces
     }
 }
 
 /// A batch ends when it holds so much.
 const BATCH_OCTETS: usize = 256 * 1024;
-/// Bodies up to this length are encoded at once.
-const SMALL: u64 = 16 * 1024;
+/// Bodies up to this length are encoded at once, longer ones sent from their file.
+const SMALL: u64 = 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_failed_in_the_middle_leaves_nothing() {
+        let mut response = Response::default();
+        response.text.extend_from_slice(b"first");
+        let mark = response.mark();
+        response.text.extend_from_slice(b"second {1}");
+        let file = tempfile::tempfile().unwrap();
+        response.push(Body::new(file, &(0..1), Crlf::all(), 1).unwrap());
+        response.text.extend_from_slice(b" rest");
+        response.back_to(mark);
+        let pieces = response.finish();
+        assert!(matches!(pieces.as_slice(), [Piece::Bytes(bytes)] if bytes == b"first"));
+    }
+}

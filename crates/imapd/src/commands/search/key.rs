@@ -4,13 +4,11 @@ use std::ops::RangeInclusive;
 
 use imap_proto::command::SearchKey;
 use imap_proto::date::Date;
-use imap_proto::sequence::SequenceSet;
-use maildir_store::{Flags, Folder, Message, StoreError};
+use maildir_store::{Flags, Folder, Message};
 use message::header;
 use message::mime::decode;
 
-use super::super::fetch::source::Source;
-use crate::error::Tagged;
+use super::super::fetch::source::{Source, Trouble};
 use crate::mailbox::{FORWARDED, Numbers};
 
 /// A prepared key; texts are in lower case.
@@ -39,27 +37,25 @@ pub(super) enum Key {
 
 impl Key {
     /// Prepares a key. The depth is what the parser allows.
-    pub(super) fn compile(key: SearchKey, numbers: &Numbers) -> Result<Self, Tagged> {
+    pub(super) fn compile(key: SearchKey, numbers: &Numbers) -> Self {
         use SearchKey as K;
         let before = |date: Date| i64::MIN..=date.days() - 1;
         let on = |date: Date| date.days()..=date.days();
         let since = |date: Date| date.days()..=i64::MAX;
-        Ok(match key {
+        match key {
             K::And(keys) => {
-                let keys: Result<Vec<Self>, Tagged> =
-                    keys.into_iter().map(|key| Self::compile(key, numbers)).collect();
-                let mut keys = keys?;
+                let mut keys: Vec<Self> = keys.into_iter().map(|key| Self::compile(key, numbers)).collect();
                 keys.sort_by_key(Self::cost);
                 Self::And(keys)
             }
             K::Or(left, right) => {
-                let mut pair = [Self::compile(*left, numbers)?, Self::compile(*right, numbers)?];
+                let mut pair = [Self::compile(*left, numbers), Self::compile(*right, numbers)];
                 pair.sort_by_key(Self::cost);
                 let [left, right] = pair;
                 Self::Or(Box::new(left), Box::new(right))
             }
-            K::Not(key) => Self::Not(Box::new(Self::compile(*key, numbers)?)),
-            K::Sequence(set) => Self::Listed(sequence(&set, numbers)?),
+            K::Not(key) => Self::Not(Box::new(Self::compile(*key, numbers))),
+            K::Sequence(set) => Self::Listed(numbers.find(&set)),
             K::Uid(set) => Self::Uids(set.resolve(numbers.view.messages.last().map_or(0, |m| m.uid))),
             K::Answered => Self::Flag(Flags::ANSWERED),
             K::Flagged => Self::Flag(Flags::FLAGGED),
@@ -80,7 +76,7 @@ impl Key {
             K::Header(field, text) => Self::Header(field, text.to_lowercase()),
             K::Body(text) => Self::Body(text.to_lowercase()),
             K::Text(text) => Self::Text(text.to_lowercase()),
-        })
+        }
     }
 
     /// 0: the view alone, 1: a look at the file, 2: its header, 3: all of it.
@@ -96,8 +92,13 @@ impl Key {
         }
     }
 
+    /// Whether whole messages may have to be read.
+    pub(super) fn reads_texts(&self) -> bool {
+        self.cost() >= 3
+    }
+
     /// Whether a message is one of those that are looked for.
-    pub(super) fn matches(&self, candidate: &mut Candidate<'_>) -> Result<bool, StoreError> {
+    pub(super) fn matches(&self, candidate: &mut Candidate<'_>) -> Result<bool, Trouble> {
         let message = candidate.message;
         Ok(match self {
             Self::And(keys) => {
@@ -125,12 +126,6 @@ impl Key {
             Self::Text(text) => candidate.header_line_has(text)? || candidate.body_has(text)?,
         })
     }
-}
-
-/// UIDs of a set of numbers; it is in order where numbers may not be used (RFC 3501 6.4.4 knows no error
-/// for it, so numbers that nothing has find nothing).
-fn sequence(set: &SequenceSet, numbers: &Numbers) -> Result<Vec<u32>, Tagged> {
-    Ok(numbers.pick(set, false)?.uids)
 }
 
 fn keyword(name: &str, numbers: &Numbers) -> Key {
@@ -164,7 +159,7 @@ impl<'a> Candidate<'a> {
         }
     }
 
-    fn header(&mut self) -> Result<&[u8], StoreError> {
+    fn header(&mut self) -> Result<&[u8], Trouble> {
         let source = match self.source.take() {
             Some(source) => source,
             None => Source::header(self.folder, self.message.uid)?,
@@ -173,23 +168,24 @@ impl<'a> Candidate<'a> {
         Ok(&source.raw[..source.structure.root().body.offset])
     }
 
-    fn whole(&mut self) -> Result<&Source, StoreError> {
+    fn whole(&mut self) -> Result<&Source, Trouble> {
         let source = match self.source.take() {
             Some(source) if source.complete => source,
-            _ => Source::whole(self.folder, self.message.uid)?,
+            // Large ones too: the slice has a permit.
+            _ => Source::whole(self.folder, self.message.uid, true)?,
         };
         Ok(self.source.insert(source))
     }
 
     /// The day of the Date field.
-    fn sent(&mut self) -> Result<Option<i64>, StoreError> {
+    fn sent(&mut self) -> Result<Option<i64>, Trouble> {
         let date = header::find(self.header()?, "Date").and_then(|field| decode::date_of(field.raw_value()));
         Ok(date
             .and_then(|(year, month, day)| Date::new(year, month, day))
             .map(Date::days))
     }
 
-    fn header_has(&mut self, field: &str, text: &str) -> Result<bool, StoreError> {
+    fn header_has(&mut self, field: &str, text: &str) -> Result<bool, Trouble> {
         let header = self.header()?;
         let mut fields = header::fields(header).filter(|f| f.is(field));
         Ok(fields
@@ -197,7 +193,7 @@ impl<'a> Candidate<'a> {
     }
 
     /// In any field, its name included.
-    fn header_line_has(&mut self, text: &str) -> Result<bool, StoreError> {
+    fn header_line_has(&mut self, text: &str) -> Result<bool, Trouble> {
         let header = self.header()?;
         Ok(header::fields(header).any(|field| {
             let name = String::from_utf8_lossy(field.name());
@@ -206,7 +202,7 @@ impl<'a> Candidate<'a> {
         }))
     }
 
-    fn body_has(&mut self, text: &str) -> Result<bool, StoreError> {
+    fn body_has(&mut self, text: &str) -> Result<bool, Trouble> {
         if text.is_empty() {
             return Ok(true);
         }
