@@ -43,7 +43,7 @@ pub struct General {
     /// Group of the Maildirs (a group id).
     #[schemars(range(min = 1, max = 4294967294i64))]
     pub virtual_gid: u32,
-    /// Smallest user id that may own a Maildir; a smaller one defers the mail with 4.3.5.
+    /// Smallest user id that may own Maildirs; a smaller `virtual_uid` refuses the start.
     #[schemars(range(min = 1, max = 4294967294i64))]
     pub virtual_minimum_uid: u32,
     /// Where mail for `postmaster` goes when no mailbox or alias of that name exists. Default:

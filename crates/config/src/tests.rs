@@ -330,3 +330,63 @@ fn generated_pages_are_fresh() {
         );
     }
 }
+
+/// No option may exist that nothing reads: its field is named somewhere outside of this crate, or in a method
+/// of its section that is called there.
+#[test]
+fn every_option_is_read() {
+    fn sources(dir: &Path, out: &mut String) {
+        for entry in std::fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                sources(&path, out);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                out.push_str(&std::fs::read_to_string(&path).unwrap());
+            }
+        }
+    }
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut elsewhere = String::new();
+    for name in [
+        "daemon", "authd", "smtpd", "qmgr", "deliver", "imapd", "pop3d", "mailctl",
+    ] {
+        sources(&here.join("..").join(name).join("src"), &mut elsewhere);
+    }
+    // Judged where the configuration is loaded, which every process does.
+    let checked_at_load = ["virtual_minimum_uid"];
+    let own: Vec<String> = reference::sections()
+        .iter()
+        .map(|section| std::fs::read_to_string(here.join(format!("src/{}.rs", section.name))).unwrap())
+        .collect();
+    // The methods that others call, and what these use in turn.
+    let methods: Vec<(&str, &str)> = own
+        .iter()
+        .flat_map(|text| text.split("pub fn ").skip(1))
+        .filter_map(|method| method.split_once('('))
+        .collect();
+    let mut read = elsewhere;
+    for _ in 0..3 {
+        for (name, body) in &methods {
+            let body = body.split("\nimpl ").next().unwrap();
+            if mentions(&read, &format!("{name}(")) && !read.contains(body) {
+                read.push_str(body);
+            }
+        }
+    }
+    for section in reference::sections() {
+        for option in &section.options {
+            let field = option.name.rsplit('.').next().unwrap();
+            let is_read = mentions(&read, field) || checked_at_load.contains(&field);
+            assert!(is_read, "nothing reads {}.{}", section.name, option.name);
+        }
+    }
+}
+
+/// Whether `.name` stands in the text, as a whole word.
+fn mentions(text: &str, name: &str) -> bool {
+    let wanted = format!(".{name}");
+    text.match_indices(&wanted).any(|(at, _)| {
+        let next = text[at + wanted.len()..].chars().next().unwrap_or(' ');
+        name.ends_with('(') || !(next.is_alphanumeric() || next == '_')
+    })
+}

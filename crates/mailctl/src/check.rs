@@ -14,7 +14,7 @@ use serde_json::json;
 use spool::{ReadError, Spool};
 
 use crate::error::Failure;
-use crate::output::clean;
+use crate::output::{clean, count as counted};
 use crate::session::Session;
 
 /// Offline checks.
@@ -64,7 +64,7 @@ pub(crate) async fn run(command: &Command, session: &Session) -> Result<(), Fail
             report(
                 session,
                 summary,
-                &format!("{messages} messages in {}", root.display()),
+                &format!("{} in {}", counted(messages, "message"), root.display()),
                 &findings,
             )
         }
@@ -78,7 +78,12 @@ pub(crate) async fn run(command: &Command, session: &Session) -> Result<(), Fail
             }
             let count = paths.len();
             let summary = json!({ "maildirs": count, "folders": folders, "messages": messages });
-            let text = format!("{count} Maildirs with {folders} folders and {messages} messages");
+            let text = format!(
+                "{} with {} and {}",
+                counted(count, "Maildir"),
+                counted(folders, "folder"),
+                counted(messages, "message")
+            );
             report(session, summary, &text, &findings)
         }
     }
@@ -114,7 +119,7 @@ fn report(
         let verdict = if errors == 0 {
             "sound".to_owned()
         } else {
-            format!("{errors} errors")
+            counted(errors, "error")
         };
         session.output.line(&format!("{text}: {verdict}"));
     }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::error::Failure;
-use crate::output::{clean, yes_no};
+use crate::output::{clean, count, yes_no};
 use crate::session::Session;
 
 /// Domains.
@@ -272,7 +272,11 @@ async fn delete(domain: &Domain, recursive: bool, session: &Session) -> Result<(
         .count();
     if mailboxes + aliases > 0 && !recursive {
         return Err(Failure::bad_request(
-            format!("{domain} has {mailboxes} mailboxes and {aliases} aliases"),
+            format!(
+                "{domain} has {} and {}",
+                count(mailboxes, "mailbox"),
+                count(aliases, "alias")
+            ),
             "add --recursive to delete them too; mail on disk stays",
         ));
     }
@@ -280,7 +284,11 @@ async fn delete(domain: &Domain, recursive: bool, session: &Session) -> Result<(
     let value = json!({ "domain": domain.as_str(), "mailboxes": mailboxes, "aliases": aliases });
     session.output.done(
         &value,
-        &format!("deleted {domain} with {mailboxes} mailboxes and {aliases} aliases"),
+        &format!(
+            "deleted {domain} with {} and {}",
+            count(mailboxes, "mailbox"),
+            count(aliases, "alias")
+        ),
     );
     Ok(())
 }

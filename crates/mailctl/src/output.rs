@@ -2,7 +2,7 @@
 
 use std::io::{IsTerminal, Write};
 
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::{ColumnConstraint, ContentArrangement, Table, presets};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
@@ -111,6 +111,8 @@ fn table(header: &[&str]) -> Table {
     // The preset pads each cell on both sides; a list begins at the first column.
     if let Some(first) = table.column_mut(0) {
         first.set_padding((0, 1));
+        // It is what one copies: never broken.
+        first.set_constraint(ColumnConstraint::ContentWidth);
     }
     table
 }
@@ -183,6 +185,38 @@ pub(crate) fn size(bytes: u64) -> String {
     }
 }
 
+/// `1 message`, `2 messages`.
+pub(crate) fn count(number: usize, what: &str) -> String {
+    match (number, what.strip_suffix('x')) {
+        (1, _) => format!("1 {what}"),
+        (_, Some(stem)) => format!("{number} {stem}xes"),
+        (_, None) if what.ends_with('s') => format!("{number} {what}es"),
+        (_, None) => format!("{number} {what}s"),
+    }
+}
+
+/// `text` in lines of at most the terminal's width, each behind `indent`.
+pub(crate) fn wrapped(indent: &str, text: &str) -> Vec<String> {
+    wrap(indent, text, usize::from(width()))
+}
+
+fn wrap(indent: &str, text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => {
+                let more = if lines.is_empty() { "" } else { "  " };
+                lines.push(format!("{indent}{more}{word}"));
+            }
+        }
+    }
+    lines
+}
+
 /// `yes` or `no`.
 pub(crate) fn yes_no(value: bool) -> String {
     if value { "yes" } else { "no" }.to_owned()
@@ -209,6 +243,15 @@ mod tests {
         assert_eq!(size(512), "512 B");
         assert_eq!(size(20_480), "20 KiB");
         assert_eq!(size(50 << 20), "50 MiB");
+    }
+
+    #[test]
+    fn counts_and_lines() {
+        assert_eq!(count(1, "mailbox"), "1 mailbox");
+        assert_eq!(count(2, "mailbox"), "2 mailboxes");
+        assert_eq!(count(0, "alias"), "0 aliases");
+        assert_eq!(count(3, "message"), "3 messages");
+        assert_eq!(wrap("> ", "one two three", 10), ["> one two", ">   three"]);
     }
 
     #[test]

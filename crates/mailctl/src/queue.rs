@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::error::Failure;
-use crate::output::{clean, local_time, rough_duration, size};
+use crate::output::{clean, count, local_time, rough_duration, size, wrapped};
 use crate::session::Session;
 
 /// The queue.
@@ -171,10 +171,7 @@ pub(crate) async fn run(command: Command, session: &Session) -> Result<(), Failu
 
 fn changed(what: &str, ids: &[MailId], session: &Session) -> Result<(), Failure> {
     let texts: Vec<String> = ids.iter().map(ToString::to_string).collect();
-    let mut text = match texts.len() {
-        1 => format!("1 message {what}"),
-        many => format!("{many} messages {what}"),
-    };
+    let mut text = format!("{} {what}", count(texts.len(), "message"));
     if (1..=20).contains(&texts.len()) {
         text.push_str(&format!(": {}", texts.join(" ")));
     }
@@ -188,18 +185,33 @@ async fn list(qmgr: &QueueClient, session: &Session) -> Result<(), Failure> {
     while let Some(message) = messages.next().await? {
         rows.push(Row::from(message));
     }
-    let header = ["ID", "STATUS", "SIZE", "ARRIVAL", "SENDER", "RECIPIENTS"];
-    session.output.rows(&rows, &header, "the queue is empty", |row| {
-        let recipients: Vec<String> = row.recipients.iter().map(RecipientRow::text).collect();
-        vec![
-            row.id.clone(),
-            row.status.to_owned(),
+    if session.output.json {
+        session.output.value(&rows);
+        return Ok(());
+    }
+    // Like mailq: reasons are long, so each recipient has lines of its own.
+    for row in &rows {
+        let sender = sender(&row.sender);
+        let line = format!(
+            "{}  {:<8}  {:>8}  {}  {sender}",
+            row.id,
+            row.status,
             size(row.size),
-            row.arrival.clone(),
-            sender(&row.sender),
-            recipients.join("\n"),
-        ]
-    });
+            row.arrival
+        );
+        session.output.line(&line);
+        for recipient in &row.recipients {
+            for line in wrapped("      ", &recipient.text()) {
+                session.output.line(&line);
+            }
+        }
+    }
+    let bytes = rows.iter().map(|row| row.size).sum();
+    let total = match rows.len() {
+        0 => "the queue is empty".to_owned(),
+        many => format!("{}, {}", count(many, "message"), size(bytes)),
+    };
+    session.output.line(&total);
     Ok(())
 }
 
@@ -226,10 +238,10 @@ fn show(shown: ShownMessage, session: &Session) {
         fields.push((
             "waiting",
             format!(
-                "[{}] {}, {} attempts",
+                "[{}] {}, {}",
                 recipient.index,
                 recipient.text(),
-                recipient.attempts
+                count(recipient.attempts as usize, "attempt")
             ),
         ));
     }
@@ -248,7 +260,7 @@ fn show(shown: ShownMessage, session: &Session) {
     session.output.fields(&row, &fields);
     session.output.line("");
     for line in header.lines() {
-        session.output.line(&clean(line));
+        session.output.line(&clean(&line.replace('\t', "        ")));
     }
 }
 

@@ -106,23 +106,19 @@ fn of_smtpd(kind: &smtpd::Kind) -> String {
             address,
             class,
             rule,
-            steps,
             deliveries,
+            // authd's own line has them.
+            steps: _,
         } => format!(
-            "RCPT TO:<{address}> accepted ({rule}, {class}){} -> {}",
-            chain(steps),
+            "RCPT TO:<{address}> accepted ({rule}, {class}) -> {}",
             targets(deliveries)
         ),
         Kind::RecipientRefused {
             address,
             reply,
             reason,
-            steps,
-        } => format!(
-            "{}{}",
-            refused(&format!("RCPT TO:<{address}>"), reply, reason),
-            chain(steps)
-        ),
+            ..
+        } => refused(&format!("RCPT TO:<{address}>"), reply, reason),
         Kind::MessageReceived { size, message_id } => {
             let id = message_id
                 .as_ref()
@@ -142,7 +138,7 @@ fn of_smtpd(kind: &smtpd::Kind) -> String {
         Kind::MailAborted { reason } => format!("transaction ended without a message: {reason}"),
         Kind::Abuse { reason } => format!("misbehaviour: {reason}"),
         Kind::Disconnected { reason, messages } => {
-            format!("disconnected ({reason}), {messages} messages accepted")
+            format!("disconnected ({reason}), messages accepted: {messages}")
         }
         #[allow(
             unreachable_patterns,
@@ -184,12 +180,10 @@ fn of_qmgr(kind: &qmgr::Kind) -> String {
             size,
             recipients,
             reason,
-        } => format!("picked up ({reason}): from <{sender}>, {size} bytes, {recipients} recipients to do"),
+        } => format!("picked up ({reason}): from <{sender}>, {size} bytes, recipients to do: {recipients}"),
         Kind::Expanded {
-            address,
-            steps,
-            deliveries,
-        } => format!("expanded {address}{} -> {}", chain(steps), targets(deliveries)),
+            address, deliveries, ..
+        } => format!("expanded {address} -> {}", targets(deliveries)),
         Kind::Routed { address, route } => format!("{address} goes by {route}"),
         Kind::HostsFound { next_hop, hosts } => format!("hosts of {next_hop}: {}", hosts.join(", ")),
         Kind::AttemptStarted { address, server } => format!("attempt for {address} at {server}"),
@@ -210,7 +204,10 @@ fn of_qmgr(kind: &qmgr::Kind) -> String {
             reason,
             attempts,
             next_attempt,
-        } => format!("{address} deferred after attempt {attempts}, again at {next_attempt}: {reason}"),
+        } => format!(
+            "{address} deferred after attempt {attempts}, again at {}: {reason}",
+            short_time(next_attempt)
+        ),
         Kind::Waiting { service, reason } => format!("waiting for {service}: {reason}"),
         Kind::Failed {
             address,
@@ -258,6 +255,18 @@ fn of_deliver(kind: &deliver::Kind) -> String {
 
 fn refused(what: &str, reply: &Reply, reason: &str) -> String {
     format!("{what} refused: {reply} ({reason})")
+}
+
+/// A time of the log as local time, to the second.
+fn short_time(text: &str) -> String {
+    text.parse::<jiff::Timestamp>().map_or_else(
+        |_| text.to_owned(),
+        |time| {
+            time.to_zoned(jiff::tz::TimeZone::system())
+                .strftime("%Y-%m-%d %H:%M:%S")
+                .to_string()
+        },
+    )
 }
 
 fn indexes(recipients: &[u32]) -> String {

@@ -143,7 +143,9 @@ fn one_tree_by_id_message_id_or_address_with_the_bounce_below() {
         "192.0.2.7:4000 connected to submission (192.0.2.1:587)"
     );
     assert!(
-        lines[3].contains("by alias list@x.test: bob@x.test, carol@far.test -> [0] bob@x.test (mailbox)"),
+        lines[3].contains(
+            "accepted (own domain, mailbox) -> [0] bob@x.test (mailbox), [1] carol@far.test (remote)"
+        ),
         "{}",
         lines[3]
     );
