@@ -71,7 +71,7 @@ pub fn recover(spool: &Spool) -> Result<Recovered, ReadError> {
             Err(ReadError::Missing(_)) => {}
             // The next scan tries again.
             Err(error) => {
-                tracing::warn!(%id, error = %daemon::describe(&error), "a message cannot be read now")
+                tracing::warn!(%id, error = %daemon::describe(&error), "a message cannot be read now");
             }
         }
     }

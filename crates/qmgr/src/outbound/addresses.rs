@@ -260,10 +260,12 @@ mod tests {
 
     use super::*;
 
+    type Answer<T> = Result<Vec<T>, DnsError>;
+
     #[derive(Default)]
     struct Zone {
-        mx: HashMap<&'static str, Result<Vec<(u16, &'static str)>, DnsError>>,
-        addresses: HashMap<&'static str, Result<Vec<&'static str>, DnsError>>,
+        mx: HashMap<&'static str, Answer<(u16, &'static str)>>,
+        addresses: HashMap<&'static str, Answer<&'static str>>,
     }
 
     impl Dns for Zone {

@@ -44,7 +44,7 @@ where
     let broken = loop {
         match wire.event().await {
             Ok(Event::Mail(reply)) if !reply.is_positive() => {
-                t.results.replied(None, t.server, Stage::Mail, &reply)
+                t.results.replied(None, t.server, Stage::Mail, &reply);
             }
             Ok(Event::Rcpt(at, reply)) if !reply.is_positive() => {
                 t.results

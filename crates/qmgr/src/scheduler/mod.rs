@@ -674,10 +674,8 @@ impl Scheduler {
         if self.down.contains_key(&Service::Authd) {
             return None;
         }
-        for _ in 0..self.lane_ring.len() {
-            if self.active >= self.limits.active || self.asking >= ASKING {
-                return None;
-            }
+        // Each round takes a message out of a lane or a lane out of the ring.
+        while self.active < self.limits.active && self.asking < ASKING {
             let domain = self.lane_ring.pop_front()?;
             let Some(lane) = self.lanes.get_mut(&domain) else {
                 continue;
@@ -781,3 +779,6 @@ impl Scheduler {
         None
     }
 }
+
+#[cfg(test)]
+mod tests;
