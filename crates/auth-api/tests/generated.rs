@@ -1,6 +1,9 @@
 //! Proves that `src/generated/` is what `proto/` says. `UPDATE=1 cargo test -p auth-api --test generated`
 //! writes it anew.
 
+// Helpers of tests are tests, which clippy does not see.
+#![allow(clippy::unwrap_used)]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -107,9 +107,12 @@ async fn run(link: Link, start: Start, reply: Reply, mut commands: mpsc::Receive
     drop(start);
     let mut reply = reply;
     loop {
-        let step = receive(&mut responses).await;
+        let step = tokio::select! {
+            step = receive(&mut responses) => step,
+            // The session ended meanwhile: authd need not go on for nobody.
+            () = reply.closed() => break,
+        };
         let over = !matches!(step, LoginStep::Challenge(_));
-        // A caller that stopped waiting also dropped the handle, or will not come back.
         let abandoned = reply.send(step).is_err();
         if over || abandoned {
             break;

@@ -1,6 +1,7 @@
 //! One connection to authd that is made when needed and replaced when it hangs, and the calls over it.
 
 use std::error::Error as _;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -142,8 +143,9 @@ impl Link {
                 Ok(response) => return Ok(response.into_inner()),
                 Err(status) => status,
             };
+            let harmless = never_sent(&status) || (retry == Retry::Yes && connection_failed(&status));
             match pauses.next() {
-                Some(pause) if retry == Retry::Yes && connection_failed(&status) => sleep(*pause).await,
+                Some(pause) if harmless => sleep(*pause).await,
                 _ => return Err(unavailable(&status)),
             }
         }
@@ -194,6 +196,19 @@ pub fn traced<Req>(message: Req, trace: Trace) -> Request<Req> {
 /// says itself has no source.)
 pub fn connection_failed(status: &Status) -> bool {
     status.source().is_some()
+}
+
+/// Whether the call surely never reached authd: there was no socket, or nobody behind it.
+fn never_sent(status: &Status) -> bool {
+    let mut source = status.source();
+    while let Some(cause) = source {
+        let kind = cause.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+        if matches!(kind, Some(ErrorKind::NotFound | ErrorKind::ConnectionRefused)) {
+            return true;
+        }
+        source = cause.source();
+    }
+    false
 }
 
 /// Every status is a temporary failure.

@@ -77,10 +77,16 @@ async fn exchange<L: Logins>(
     let mut exchange = logins.begin(context(start.context)?, &start.mechanism);
     let mut response = start.initial_response.map(Secret::new);
     loop {
-        let step = match timeout(CALL_DEADLINE, exchange.step(response.take())).await {
-            Ok(step) => step,
-            Err(_) => LoginStep::TemporaryFailure {
-                reason: "authd was too slow".into(),
+        let step = tokio::select! {
+            step = timeout(CALL_DEADLINE, exchange.step(response.take())) => step.unwrap_or_else(|_| {
+                LoginStep::TemporaryFailure {
+                    reason: "authd was too slow".into(),
+                }
+            }),
+            // Half-closed while we work: abandoned. What waits for a processor gives its place up.
+            early = requests.message() => return match early? {
+                None => Ok(()),
+                Some(_) => Err(Malformed("exchange: a response without a challenge").into()),
             },
         };
         let over = !matches!(step, LoginStep::Challenge(_));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use auth_api::sasl::{LoginContext, LoginStep, TlsState};
 use auth_api::server::{Exchange as _, Logins as _};
 use config::Config;
-use daemon::{Clock, ManualClock};
+use daemon::ManualClock;
 use events::Log;
 use mail_types::{Secret, SessionId};
 
@@ -47,14 +47,8 @@ impl Bench {
         ];
         site.tables.database().transaction(statements).await.unwrap();
         let sites = Arc::new(Sites::new(site));
-        let clock = ManualClock::new();
-        let logins = Logins::new(
-            sites.clone(),
-            Arc::new(Hashing::new(64)),
-            log,
-            Clock::manual(clock.clone()),
-        )
-        .unwrap();
+        let clock = ManualClock::new(std::time::SystemTime::UNIX_EPOCH);
+        let logins = Logins::new(sites.clone(), Arc::new(Hashing::new(64)), log, clock.clock()).unwrap();
         Self {
             logins,
             sites,

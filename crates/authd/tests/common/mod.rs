@@ -1,5 +1,7 @@
 //! An authd on a directory of its own.
-#![allow(dead_code)]
+
+// Each test file uses a part of it; clippy does not see that this is a test.
+#![allow(dead_code, clippy::unwrap_used)]
 
 use std::path::Path;
 use std::sync::Arc;
