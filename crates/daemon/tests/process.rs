@@ -54,8 +54,8 @@ struct Greeter(Context<Vec<ListenAddr>>);
 impl Service for Greeter {
     fn limits(&self) -> Limits {
         Limits {
-            connections: 10,
-            per_client: 10,
+            connections: 1000,
+            per_client: 1000,
             rate: 1000,
             exceptions: Networks::default(),
         }
@@ -86,12 +86,13 @@ fn main() -> ExitCode {
     }
     let args: Vec<String> = std::env::args().skip(1).collect();
     let has = |wanted: &str| args.iter().any(|arg| arg == wanted);
-    let tests: [(&str, fn()); 5] = [
+    let tests: [(&str, fn()); 6] = [
         ("command_line", command_line),
         ("reload_and_stop", reload_and_stop),
         ("service_manager", service_manager),
         ("socket_activation", socket_activation),
         ("wrong_start", wrong_start),
+        ("no_descriptors_left", no_descriptors_left),
     ];
     let filter = args.iter().find(|arg| !arg.starts_with('-') && *arg != "terse");
     for (name, test) in tests {
@@ -295,8 +296,9 @@ fn reload_and_stop() {
     let mut rest = String::new();
     old.read_to_string(&mut rest).unwrap();
     assert_eq!(rest, "bye\n");
-    assert!(TcpStream::connect(&running.address).is_err());
+    let address = running.address.clone();
     assert_eq!(running.finish(), 0);
+    assert!(TcpStream::connect(address).is_err());
     let names = site.events();
     assert_eq!(
         names,
@@ -387,6 +389,37 @@ fn wrong_start() {
         code == 70 && text.contains("another process uses it"),
         "{code} {text}"
     );
+}
+
+/// Accepting pauses and goes on; nothing is lost by it.
+fn no_descriptors_left() {
+    let site = Site::new();
+    let exe = std::env::current_exe().unwrap();
+    let mut command = Command::new("sh");
+    command
+        .arg("-c")
+        .arg("ulimit -n 40; exec \"$0\" --config \"$1\"")
+        .arg(&exe)
+        .arg(site.path());
+    command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .env_remove("RUST_LOG");
+    let mut running = Running::start(command);
+    let mut waiting: Vec<TcpStream> = (0..60)
+        .map(|_| TcpStream::connect(&running.address).unwrap())
+        .collect();
+    let line = running.wait_for("accepting pauses");
+    assert!(line.contains("Too many open files"), "{line}");
+    // Those that wait are served as soon as others go.
+    let last = waiting.pop().unwrap();
+    drop(waiting);
+    last.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let mut greeting = String::new();
+    BufReader::new(last).read_line(&mut greeting).unwrap();
+    assert_eq!(greeting, "first.test\n");
+    running.signal(Signal::SIGTERM);
+    assert_eq!(running.finish(), 0);
 }
 
 fn write(dir: &Path, name: &str, text: &str) -> PathBuf {
