@@ -29,7 +29,11 @@ pub fn tables(backend: Backend) -> &'static str {
 /// A password as a site of this form keeps it when it keeps it readable: sites of 2.1 had no mark for that.
 #[must_use]
 pub fn password_column(form: Form, password: &str) -> String {
-    if form == Form::V2_1 { password.to_owned() } else { format!("{{PLAIN}}{password}") }
+    if form == Form::V2_1 {
+        password.to_owned()
+    } else {
+        format!("{{PLAIN}}{password}")
+    }
 }
 
 /// An `INSERT` for a domain; `transport` as in the column, usually `virtual`.

@@ -15,6 +15,7 @@ use tests::{Backend, Form, Site};
 
 const SINK_PORT: u16 = 2527;
 const LETTER: &str = "From: <out@a.test>\r\nSubject: a letter\r\n\r\nhello\r\n";
+const OWN_LETTER: &str = "From: <alice@example.com>\r\nSubject: a letter\r\n\r\nhello\r\n";
 
 /// A foreign server, with the name server that leads to it.
 struct World {
@@ -244,7 +245,7 @@ fn t3_8_submission_wants_tls_and_a_password(site: &mut Site, world: &World) -> R
     let wrong = smtp.auth_plain("alice@example.com", "not the password")?;
     ensure!(wrong.text().starts_with("535 5.7.8 "), "{}", wrong.text());
     smtp.login("alice@example.com", PASSWORD)?;
-    smtp.send("alice@example.com", &["friend@a.test"], LETTER)?;
+    smtp.send("alice@example.com", &["friend@a.test"], OWN_LETTER)?;
     let taken = world.sink.wait(1)?;
     ensure!(
         taken[0].mail.starts_with("<alice@example.com>"),

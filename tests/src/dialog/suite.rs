@@ -1,8 +1,10 @@
 //! All rows of a folder: each run plainly, cut and dropped, and the general oracle after each.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
@@ -21,6 +23,8 @@ const EVERY_BYTE_UP_TO: usize = 200;
 const RANDOM_PLACES: usize = 64;
 /// Inputs longer than this are neither cut nor dropped.
 const NEVER_ABOVE: usize = 4096;
+/// Rows that are run at a time, each on a site of its own.
+const WORKERS: usize = 2;
 
 /// Runs every `*.dialog` of `tests/dialogs/FOLDER` against daemons of its own; `DIALOG` in the environment chooses
 /// rows by id.
@@ -30,37 +34,73 @@ const NEVER_ABOVE: usize = 4096;
 pub fn run_folder(folder: &str) -> Result<()> {
     let directory = binaries::workspace_root().join("tests/dialogs").join(folder);
     let chosen = std::env::var("DIALOG").unwrap_or_default();
-    let mut groups: BTreeMap<Vec<(String, String)>, Vec<Row>> = BTreeMap::new();
+    let mut rows = Vec::new();
     for file in files(&directory)? {
         let row = Row::read(&file, &[])?;
         if row.id.starts_with(&chosen) {
-            groups.entry(row.settings.clone()).or_default().push(row);
+            rows.push(row);
         }
     }
     ensure!(
-        !groups.is_empty() || !chosen.is_empty(),
+        !rows.is_empty() || !chosen.is_empty(),
         "there are no dialogues in {}",
         directory.display()
     );
-    let mut failures = Vec::new();
-    for (settings, rows) in groups {
-        let mut world = World::start(&settings)?;
-        for row in rows {
-            match run_row(&mut world, &row) {
-                Ok(runs) => println!("{} ok, {runs} runs: {}", row.id, row.title),
-                Err(error) => {
-                    println!("{} FAILED: {}", row.id, row.title);
-                    failures.push(format!("{}: {error:?}", row.id));
-                    // What the row left behind must not fail the next one.
-                    world = World::start(&settings)?;
+    // Rows with the same settings stand together, so that one site serves them.
+    rows.sort_by(|a, b| b.settings.cmp(&a.settings).then_with(|| b.file.cmp(&a.file)));
+    let rows = Mutex::new(rows);
+    let failures = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        for _ in 0..WORKERS {
+            scope.spawn(|| {
+                if let Err(error) = work(&rows, &failures) {
+                    failures
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .push(format!("{error:?}"));
                 }
-            }
+            });
         }
-    }
+    });
+    let failures = failures.into_inner().unwrap_or_else(PoisonError::into_inner);
     if failures.is_empty() {
         Ok(())
     } else {
         bail!("{} rows failed\n\n{}", failures.len(), failures.join("\n\n"))
+    }
+}
+
+/// Takes rows until there are none; a site is kept as long as the next row wants the same settings.
+fn work(rows: &Mutex<Vec<Row>>, failures: &Mutex<Vec<String>>) -> Result<()> {
+    let mut current: Option<(Vec<(String, String)>, World)> = None;
+    loop {
+        let Some(row) = rows.lock().unwrap_or_else(PoisonError::into_inner).pop() else {
+            return Ok(());
+        };
+        let mut world = match current.take() {
+            Some((settings, world)) if settings == row.settings => world,
+            _ => World::start(&row.settings).with_context(|| format!("the site of {}", row.id))?,
+        };
+        let begin = Instant::now();
+        match run_row(&mut world, &row) {
+            Ok(runs) => {
+                println!(
+                    "{} ok, {runs} runs, {:.1} s: {}",
+                    row.id,
+                    begin.elapsed().as_secs_f64(),
+                    row.title
+                );
+                current = Some((row.settings, world));
+            }
+            Err(error) => {
+                // What the row left behind must not fail the next one: that gets a new site.
+                println!("{} FAILED: {}", row.id, row.title);
+                failures
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push(format!("{}: {error:#}", row.id));
+            }
+        }
     }
 }
 
@@ -149,7 +189,9 @@ fn describe(described: &Value) -> Result<(Endpoints, Vec<(String, String)>)> {
 fn run_row(world: &mut World, row: &Row) -> Result<usize> {
     world.clean()?;
     let before = Before::note(world)?;
-    let bystander = if world.own.is_some() {
+    // A row with settings of its own may shorten the time that a connection can be idle; and a row that starts a
+    // daemon again cuts an open connection off by right. For those, only a late connection is a fair one.
+    let early = if world.own.is_some() && row.settings.is_empty() && !restarts_something(row) {
         Some(Bystander::open(world, row)?)
     } else {
         None
@@ -161,10 +203,7 @@ fn run_row(world: &mut World, row: &Row) -> Result<usize> {
         "{} messages accepted, but {found} found",
         plain.accepted
     );
-    // A row that starts a daemon again cuts the bystander off by right; one that does not must leave it alone.
-    if let Some(bystander) = bystander
-        && !restarts_something(row)
-    {
+    for bystander in [early, Some(Bystander::open(world, row)?)].into_iter().flatten() {
         bystander.check_served()?;
     }
     let mut runs = 1;

@@ -181,9 +181,7 @@ impl World {
         }
         if let Some(own) = &mut self.own {
             own.sink.taken().iter().for_each(|message| collect(&message.data));
-            for message in own.site.queue()? {
-                ids.extend(message["id"].as_str().map(str::to_owned));
-            }
+            ids.extend(own.site.spooled()?);
         }
         Ok(ids)
     }
@@ -208,13 +206,14 @@ impl World {
         }
         if let Some(own) = &mut self.own {
             own.sink.behave();
-            for message in own.site.queue()? {
-                if let Some(id) = message["id"].as_str() {
-                    // It may have been delivered meanwhile; what counts is the look below.
-                    let _ = own.site.mailctl_output(&["queue", "delete", id])?;
-                }
+            let waiting = own.site.spooled()?;
+            for id in &waiting {
+                // It may have been delivered meanwhile; what counts is the look below.
+                let _ = own.site.mailctl_output(&["queue", "delete", id])?;
             }
-            own.site.wait_queue_empty()?;
+            if !waiting.is_empty() {
+                own.site.wait_queue_empty()?;
+            }
             own.sink.forget();
         }
         Ok(())
