@@ -1,7 +1,6 @@
 //! Whole sessions in memory: a fake authd on a socket of its own, a Maildir in a temporary directory.
 
 mod authd;
-mod unserved;
 mod world;
 
 use world::{World, message};
