@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use serde_json::{Value, json};
+
 use crate::check::Section;
 use crate::schema::{self, OptionSchema};
 use crate::smtpd::{SERVICE_PRESETS, SmtpdOptions};
@@ -61,6 +63,22 @@ pub fn markdown() -> String {
         }
     }
     out
+}
+
+/// The same for programs: the sections, each with its options.
+pub fn json() -> Value {
+    let option = |option: &OptionSchema| {
+        json!({
+            "name": option.name, "description": option.description, "type": option.kind,
+            "min": option.min, "max": option.max, "default": option.default_text.as_ref().or(option.default.as_ref()),
+            "process_wide": option.process_wide,
+        })
+    };
+    let section = |section: SectionSchema| {
+        let options: Vec<Value> = section.options.iter().map(option).collect();
+        json!({ "name": section.name, "description": section.description, "options": options })
+    };
+    sections().into_iter().map(section).collect()
 }
 
 /// Type, bounds and default on one line.

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use config::Config;
 use events::{About, Log, process};
-use tokio::signal::unix::{SignalKind, signal};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::args::Args;
-use crate::blocking::blocking;
+use crate::blocking::{blocking, panic_message};
 use crate::clock::Clock;
 use crate::context::Context;
 use crate::listen::Inherited;
@@ -30,6 +31,9 @@ const LOSS_REPORT: Duration = Duration::from_secs(10);
 
 /// How long the end of the process waits for the logs and for blocking work each.
 const LAST_WAIT: Duration = Duration::from_secs(5);
+
+/// Descriptors that one process needs at most: more only make tables larger.
+const MOST_DESCRIPTORS: u64 = 65_536;
 
 /// A daemon: its names, its settings, its work.
 pub trait Daemon: Sized + Send + Sync + 'static {
@@ -67,6 +71,7 @@ pub fn run<D: Daemon>() -> ExitCode {
         }
     };
     harden(D::UMASK);
+    raise_descriptor_limit();
     let (config, settings, tls) = match prepare::<D>(&args) {
         Ok(prepared) => prepared,
         Err(reason) => {
@@ -81,6 +86,7 @@ pub fn run<D: Daemon>() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     logging::start(&config.general.log_level);
+    std::panic::set_hook(Box::new(log_panic));
     let result = start::<D>(args, config, settings, tls);
     if let Err(error) = &result {
         tracing::error!("{} ends: {}", D::NAME, describe(error.as_ref()));
@@ -117,6 +123,21 @@ fn harden(umask: u32) {
     }
 }
 
+/// As many connections as the service manager allows (LimitNOFILE), not as shells are content with.
+fn raise_descriptor_limit() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard.min(MOST_DESCRIPTORS), hard));
+    if let Err(error) = raised {
+        eprintln!("the limit of open files cannot be raised: {error}");
+    }
+}
+
+/// A fault of the program on one line of the log, with its place.
+fn log_panic(panic: &std::panic::PanicHookInfo<'_>) {
+    let place = panic.location().map(ToString::to_string).unwrap_or_default();
+    tracing::error!(place, "panic: {}", panic_message(panic.payload()));
+}
+
 fn prepare<D: Daemon>(args: &Args) -> Result<(Config, D::Settings, Option<Tls>), String> {
     let config = Config::load_layered(&args.config).map_err(|errors| errors.to_string())?;
     let settings = D::settings(&config).map_err(|error| describe(error.as_ref()))?;
@@ -148,11 +169,12 @@ fn start<D: Daemon>(
         .thread_name(D::NAME)
         .build()?;
     let result = runtime.block_on(async {
+        let signals = Signals::new()?;
         let inherited = Inherited::from_env();
         let ctx = Context::new(config, settings, tls, events.clone(), clock, inherited);
         announce_start(&ctx, D::NAME);
         let helpers = [
-            tokio::spawn(handle_signals::<D>(ctx.clone(), args)),
+            tokio::spawn(handle_signals::<D>(ctx.clone(), args, signals)),
             tokio::spawn(systemd::watchdog()),
             tokio::spawn(report_losses(events.clone())),
         ];
@@ -188,31 +210,34 @@ fn announce_start<S>(ctx: &Context<S>, name: &str) {
     }
 }
 
-async fn handle_signals<D: Daemon>(ctx: Context<D::Settings>, args: Args) {
-    let streams = (|| -> std::io::Result<_> {
-        Ok((
-            signal(SignalKind::hangup())?,
-            signal(SignalKind::terminate())?,
-            signal(SignalKind::interrupt())?,
-        ))
-    })();
-    let (mut hangup, mut terminate, mut interrupt) = match streams {
-        Ok(streams) => streams,
-        Err(error) => {
-            tracing::error!(%error, "signals cannot be handled");
-            return;
-        }
-    };
+/// The signals that are handled, from the moment that this is made.
+struct Signals {
+    hangup: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            hangup: signal(SignalKind::hangup())?,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+}
+
+async fn handle_signals<D: Daemon>(ctx: Context<D::Settings>, args: Args, mut signals: Signals) {
     loop {
         tokio::select! {
-            _ = hangup.recv() => {
+            _ = signals.hangup.recv() => {
                 systemd::reloading();
                 let (ctx, args) = (ctx.clone(), args.clone());
                 let _ = blocking(move || reload::reload::<D>(&ctx, &args)).await;
                 systemd::ready();
             }
-            _ = terminate.recv() => stop(&ctx, D::NAME),
-            _ = interrupt.recv() => stop(&ctx, D::NAME),
+            _ = signals.terminate.recv() => stop(&ctx, D::NAME),
+            _ = signals.interrupt.recv() => stop(&ctx, D::NAME),
         }
     }
 }

@@ -40,9 +40,34 @@ enum Sink {
 }
 
 enum Message {
-    Event(Box<Event>),
+    Said(Box<Said>),
     Reopen,
     Flush(SyncSender<()>),
+}
+
+/// An event before it is written: what the caller need not wait for (texts of ids, JSON) comes later.
+struct Said {
+    seq: u64,
+    time: Timestamp,
+    about: About,
+    kind: Kind,
+}
+
+impl Said {
+    fn event(self, host: &str, daemon: &str) -> Event {
+        Event {
+            v: SCHEMA_VERSION,
+            host: host.to_owned(),
+            daemon: daemon.to_owned(),
+            seq: self.seq,
+            time: self.time,
+            session: self.about.session.map(|id| id.to_string()),
+            id: self.about.id.map(|id| id.to_string()),
+            recipient: self.about.recipient,
+            parent: self.about.parent.map(|id| id.to_string()),
+            kind: self.kind,
+        }
+    }
 }
 
 /// How the log does.
@@ -85,6 +110,8 @@ impl Log {
         let dropped = Arc::new(AtomicU64::new(0));
         let trouble = Arc::new(Mutex::new(None));
         let mut writer = Writer {
+            host: host.to_owned(),
+            daemon: daemon.to_owned(),
             path: dir.join(format!("{daemon}.jsonl")),
             file: None,
             torn: false,
@@ -126,22 +153,16 @@ impl Log {
     /// Writes one event. Never blocks and never fails; see [`Log::status`].
     pub fn emit(&self, about: About, kind: impl Into<Kind>) {
         let shared = &self.0;
-        let event = Event {
-            v: SCHEMA_VERSION,
-            host: shared.host.clone(),
-            daemon: shared.daemon.clone(),
+        let said = Said {
             seq: shared.seq.fetch_add(1, Ordering::Relaxed) + 1,
             time: Timestamp::try_from((shared.now)()).unwrap_or(Timestamp::UNIX_EPOCH),
-            session: about.session.map(|id| id.to_string()),
-            id: about.id.map(|id| id.to_string()),
-            recipient: about.recipient,
-            parent: about.parent.map(|id| id.to_string()),
+            about,
             kind: kind.into(),
         };
         match &shared.sink {
-            Sink::Memory(memory) => lock(&memory.0).push(event),
+            Sink::Memory(memory) => lock(&memory.0).push(said.event(&shared.host, &shared.daemon)),
             Sink::Thread(sender) => {
-                if sender.try_send(Message::Event(Box::new(event))).is_err() {
+                if sender.try_send(Message::Said(Box::new(said))).is_err() {
                     shared.dropped.fetch_add(1, Ordering::Relaxed);
                 }
             }
@@ -177,6 +198,8 @@ impl Log {
 
 /// The thread's side.
 struct Writer {
+    host: String,
+    daemon: String,
     path: PathBuf,
     file: Option<BufWriter<File>>,
     /// The last write failed within a line: the next one begins with a line end.
@@ -211,8 +234,9 @@ impl Writer {
                 }
             };
             match message {
-                Message::Event(event) => {
-                    self.report_losses(&event);
+                Message::Said(said) => {
+                    self.report_losses(&said);
+                    let event = said.event(&self.host, &self.daemon);
                     self.write(&event);
                 }
                 Message::Reopen => {
@@ -241,20 +265,19 @@ impl Writer {
     }
 
     /// Says in the file that lines are missing before this one.
-    fn report_losses(&mut self, next: &Event) {
+    fn report_losses(&mut self, next: &Said) {
         let dropped = self.dropped.load(Ordering::Relaxed);
         if dropped > self.lost && self.file.is_some() {
             let count = dropped - self.lost;
             self.lost = dropped;
-            let kind = Kind::Process(process::Kind::EventsDropped { count });
-            self.write(&Event {
-                session: None,
-                id: None,
-                recipient: None,
-                parent: None,
-                kind,
-                ..next.clone()
-            });
+            let said = Said {
+                seq: next.seq,
+                time: next.time,
+                about: About::process(),
+                kind: process::Kind::EventsDropped { count }.into(),
+            };
+            let event = said.event(&self.host, &self.daemon);
+            self.write(&event);
         }
     }
 

@@ -1,9 +1,11 @@
 //! The reading end: all files of the log as one, in the order of time.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
+
+use memchr::memmem;
 
 use crate::event::Event;
 
@@ -24,27 +26,58 @@ pub fn scan(dir: &Path, mut visit: impl FnMut(Event)) -> Result<u64, ReadError> 
     scan_lines(dir, |_| true, &mut visit)
 }
 
-/// Everything about the messages that `matches` picks, in the order of time: their events, those of the
-/// messages that they caused (bounces) or were caused by, and those of the sessions that they came in by.
-pub fn life_of(dir: &Path, matches: impl Fn(&Event) -> bool) -> Result<Life, ReadError> {
-    let mut ids = BTreeSet::new();
-    let mut links = Vec::new();
-    let mut skipped = scan_lines(dir, |_| true, &mut |event: Event| {
-        if let (Some(id), Some(parent)) = (&event.id, &event.parent) {
-            links.push((parent.clone(), id.clone()));
+/// Everything about the newest `most` messages that `matches` picks, in the order of time: their events, those
+/// of the messages that they caused (bounces) or were caused by, and those of the sessions that they came in by.
+pub fn life_of(dir: &Path, most: usize, matches: impl Fn(&Event) -> bool) -> Result<Life, ReadError> {
+    let mut picked = BTreeSet::new();
+    let mut links = BTreeSet::new();
+    let skipped = scan_lines(dir, |_| true, &mut |event: Event| {
+        let Some(id) = &event.id else { return };
+        if let Some(parent) = &event.parent {
+            links.insert((parent.clone(), id.clone()));
         }
-        if let Some(id) = &event.id
-            && !ids.contains(id)
-            && matches(&event)
-        {
-            ids.insert(id.clone());
+        if !picked.contains(id) && matches(&event) {
+            picked.insert(id.clone());
+            if picked.len() > most {
+                // Ids sort by time.
+                picked.pop_first();
+            }
         }
     })?;
-    let picked = ids.clone();
-    // Up to what caused it and down to what it caused, until nothing is added.
+    let ids = with_relatives(&picked, &links);
+    let mut events = Vec::new();
+    let mut sessions = BTreeSet::new();
+    scan_lines(dir, |line| names_one_of(line, ID, &ids), &mut |event: Event| {
+        if event.id.as_ref().is_some_and(|id| ids.contains(id)) {
+            sessions.extend(event.session.clone());
+            events.push(event);
+        }
+    })?;
+    scan_lines(
+        dir,
+        |line| names_one_of(line, SESSION, &sessions),
+        &mut |event: Event| {
+            if event.id.is_none() && event.session.as_ref().is_some_and(|id| sessions.contains(id)) {
+                events.push(event);
+            }
+        },
+    )?;
+    events.sort_by(|a, b| (a.time, &a.daemon, a.seq).cmp(&(b.time, &b.daemon, b.seq)));
+    links.retain(|(parent, child)| ids.contains(parent) && ids.contains(child));
+    Ok(Life {
+        picked: picked.into_iter().collect(),
+        links,
+        events,
+        skipped,
+    })
+}
+
+/// Up to what caused them and down to what they caused, until nothing is added.
+fn with_relatives(picked: &BTreeSet<String>, links: &BTreeSet<(String, String)>) -> BTreeSet<String> {
+    let mut ids = picked.clone();
     loop {
         let before = ids.len();
-        for (parent, child) in &links {
+        for (parent, child) in links {
             if ids.contains(parent) {
                 ids.insert(child.clone());
             } else if ids.contains(child) {
@@ -52,37 +85,9 @@ pub fn life_of(dir: &Path, matches: impl Fn(&Event) -> bool) -> Result<Life, Rea
             }
         }
         if ids.len() == before {
-            break;
+            return ids;
         }
     }
-    let mut events = Vec::new();
-    let mut sessions = HashSet::new();
-    scan_lines(dir, |line| mentions(line, &ids), &mut |event: Event| {
-        if event.id.as_ref().is_some_and(|id| ids.contains(id)) {
-            sessions.extend(event.session.clone());
-            events.push(event);
-        }
-    })?;
-    skipped += scan_lines(
-        dir,
-        |line| sessions.iter().any(|id| contains(line, id.as_bytes())),
-        &mut |event: Event| {
-            if event.id.is_none() && event.session.as_ref().is_some_and(|id| sessions.contains(id)) {
-                events.push(event);
-            }
-        },
-    )
-    .map(|_| 0)?;
-    events.sort_by(|a, b| (a.time, &a.daemon, a.seq).cmp(&(b.time, &b.daemon, b.seq)));
-    Ok(Life {
-        picked: picked.into_iter().collect(),
-        links: links
-            .into_iter()
-            .filter(|(parent, _)| ids.contains(parent))
-            .collect(),
-        events,
-        skipped,
-    })
 }
 
 /// What [`life_of`] found.
@@ -98,12 +103,17 @@ pub struct Life {
     pub skipped: u64,
 }
 
-fn mentions(line: &[u8], ids: &BTreeSet<String>) -> bool {
-    ids.iter().any(|id| contains(line, id.as_bytes()))
-}
+/// How the writer begins the two fields by which lines are picked before they are parsed. Inside of a text
+/// the quotes would be escaped, so these are never found in one.
+const ID: &[u8] = b"\"id\":\"";
+const SESSION: &[u8] = b"\"session\":\"";
 
-fn contains(line: &[u8], text: &[u8]) -> bool {
-    line.windows(text.len()).any(|window| window == text)
+/// Whether the field's value is one of `ids`.
+fn names_one_of(line: &[u8], field: &[u8], ids: &BTreeSet<String>) -> bool {
+    let value = memmem::find(line, field).and_then(|at| line.get(at + field.len()..));
+    let text = value.and_then(|rest| rest.split(|byte| *byte == b'"').next());
+    text.and_then(|text| std::str::from_utf8(text).ok())
+        .is_some_and(|text| ids.contains(text))
 }
 
 fn scan_lines(

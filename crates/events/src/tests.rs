@@ -236,7 +236,7 @@ fn a_life_has_all_daemons_the_session_and_the_bounce() {
 
     let wanted = id.to_string();
     for picked in [wanted.clone(), bounce.to_string()] {
-        let life = read::life_of(dir.path(), |event| event.id.as_ref() == Some(&picked)).unwrap();
+        let life = read::life_of(dir.path(), 10, |event| event.id.as_ref() == Some(&picked)).unwrap();
         let names: Vec<String> = life.events.iter().map(Event::name).collect();
         assert_eq!(names, ["greeted", "mail_accepted", "report_made", "removed"]);
         assert_eq!(life.picked, [picked]);

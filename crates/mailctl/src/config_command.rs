@@ -31,6 +31,10 @@ pub(crate) fn run(command: &Command, session: &Session) -> Result<(), Failure> {
         Command::Check => check(session),
         Command::Show { option } => show(option.as_deref(), session),
         Command::Reference { sample } => {
+            if session.output.json {
+                session.output.value(&reference::json());
+                return Ok(());
+            }
             let text = if *sample {
                 reference::sample()
             } else {

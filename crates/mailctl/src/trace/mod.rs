@@ -30,18 +30,12 @@ the decision log in events_dir; rotated files are read too as long as they are n
 pub(crate) fn run(args: &Args, session: &Session) -> Result<(), Failure> {
     let dir = session.config()?.general.events_dir.as_path();
     let query = Query::new(&args.query);
-    let mut life = read::life_of(dir, |event| query.matches(event)).map_err(|error| {
+    let life = read::life_of(dir, args.last, |event| query.matches(event)).map_err(|error| {
         Failure::unreachable(
-            crate::trace::with_cause(&error),
+            with_cause(&error),
             "the decision log is readable by root and its group; events_dir names the directory",
         )
     })?;
-    if life.picked.len() > args.last {
-        // Ids sort by time, so the last ones are the newest.
-        let picked = life.picked.split_off(life.picked.len() - args.last);
-        let newest = |event: &Event| event.id.as_ref().is_some_and(|id| picked.contains(id));
-        life = read::life_of(dir, newest).map_err(|error| Failure::internal(with_cause(&error)))?;
-    }
     if session.output.json {
         session.output.value(&life.events);
     } else {

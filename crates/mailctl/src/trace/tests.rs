@@ -116,7 +116,7 @@ fn write_queue(id: MailId, bounce: MailId, in_deliver: &Log, in_qmgr: &Log) {
 
 fn shown(dir: &std::path::Path, query: &str) -> Vec<String> {
     let query = Query::new(query);
-    let life = read::life_of(dir, |event| query.matches(event)).unwrap();
+    let life = read::life_of(dir, 20, |event| query.matches(event)).unwrap();
     tree::lines(&life, &Output::new(false))
 }
 
