@@ -55,12 +55,12 @@ struct Run<'a> {
 }
 
 impl Directory {
-    /// Expands `start` until nothing changes any more.
+    /// Expands `start` until nothing changes any more. The class is that of its domain.
     pub(super) async fn expand(
         &self,
         start: &Address,
         steps: &mut Steps,
-    ) -> Result<Expansion, DirectoryError> {
+    ) -> Result<(DomainClass, Expansion), DirectoryError> {
         let mut run = Run {
             directory: self,
             steps,
@@ -69,7 +69,8 @@ impl Directory {
             seen: HashMap::new(),
             finals: Vec::new(),
         };
-        run.go(start.clone()).await
+        let class = run.info(start.domain()).await?.class;
+        Ok((class, run.go(start.clone()).await?))
     }
 }
 

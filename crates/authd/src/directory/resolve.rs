@@ -10,32 +10,29 @@ impl Directory {
     /// Where a recipient delivers.
     pub async fn resolve(&self, recipient: &Recipient) -> Result<Resolution, DirectoryError> {
         let mut steps = Steps::default();
-        let (typed, class) = match recipient {
-            Recipient::Address(address) => {
-                let info = self.classify(address.domain(), &mut Steps::default()).await?;
-                (address.clone(), info.class)
-            }
+        let typed = match recipient {
+            Recipient::Address(address) => address.clone(),
             Recipient::Postmaster => {
                 let postmaster = self.rules.postmaster.clone();
                 steps.say("postmaster_address", "postmaster", &postmaster.to_string());
-                (postmaster, DomainClass::Mailbox)
+                postmaster
             }
         };
-        let verdict = match self.expand(&typed, &mut steps).await? {
+        let bare = *recipient == Recipient::Postmaster;
+        let (class, expansion) = self.expand(&typed, &mut steps).await?;
+        let verdict = match expansion {
             Expansion::Error(reason) => Verdict::ExpansionError(reason),
-            Expansion::Finals(finals) => verdict(
-                finals,
-                (*recipient == Recipient::Address(typed.clone())).then_some(&typed),
-            ),
+            Expansion::Finals(finals) => verdict(finals, (!bare).then_some(&typed)),
         };
-        if *recipient == Recipient::Postmaster && matches!(verdict, Verdict::Refuse(_)) {
+        if bare && matches!(verdict, Verdict::Refuse(_)) {
             // RFC 5321 4.5.1: the bare postmaster is never refused. Mail waits until it is put right.
             return Err(DirectoryError::Misconfigured(format!(
                 "postmaster_address is {typed}, which does not exist"
             )));
         }
         Ok(Resolution {
-            class,
+            // The bare postmaster is ours, wherever his mail goes.
+            class: if bare { DomainClass::Mailbox } else { class },
             verdict,
             steps: steps.0,
         })

@@ -18,12 +18,9 @@ impl Directory {
             return Ok(SenderLogin::Owned);
         }
         let mut steps = Steps::default();
-        if self.classify(sender.domain(), &mut steps).await?.class == DomainClass::Foreign {
-            return Ok(SenderLogin::NotOwned);
-        }
         let owned = match self.expand(sender, &mut steps).await? {
-            Expansion::Error(_) => false,
-            Expansion::Finals(finals) => finals
+            (DomainClass::Foreign, _) | (_, Expansion::Error(_)) => false,
+            (_, Expansion::Finals(finals)) => finals
                 .iter()
                 .filter(|f| !matches!(f.target, Target::Dead { .. }))
                 .any(|f| self.keys(&f.address).any(|key| key == login)),

@@ -243,7 +243,8 @@ impl Exchange {
 
     fn denied(&self, login: Option<&str>, reason: &str, no_mechanism: bool) -> LoginStep {
         let site = self.shared.sites.current();
-        let delay = if self.context.trusted {
+        // Nothing was tried with a mechanism that does not exist.
+        let delay = if self.context.trusted || no_mechanism {
             Duration::ZERO
         } else {
             let now = self.shared.clock.instant();
