@@ -6,6 +6,7 @@
 use durable::Kind;
 use mail_types::{MailId, Reply};
 use maildir_store::StoreError;
+use smtp_proto::framing::BodyFault;
 use smtp_proto::reply::new;
 
 /// The reply to a recipient whose copy could not be stored.
@@ -30,6 +31,18 @@ pub(crate) fn reply_to(error: &StoreError, id: MailId) -> Reply {
             Kind::NotFound | Kind::Exists | Kind::Other => (451, (4, 2, 0), "mailbox cannot be written"),
         },
         _ => (451, (4, 2, 0), "mailbox cannot be written"),
+    };
+    with_id(code, status, text, id)
+}
+
+/// The reply to a message whose bytes break the rules; the words are those of smtpd.
+pub(crate) fn bad_message(fault: BodyFault, id: MailId) -> Reply {
+    let (code, status, text) = match fault {
+        BodyFault::BareLf => (550, (5, 5, 2), "Error: bare <LF> received"),
+        BodyFault::BareCr => (550, (5, 5, 2), "Error: bare <CR> received"),
+        BodyFault::Nul => (550, (5, 6, 0), "Error: NUL character in message"),
+        BodyFault::LineTooLong => (554, (5, 6, 0), "Error: line too long"),
+        BodyFault::TooBig => (552, (5, 3, 4), "Error: message file too big"),
     };
     with_id(code, status, text, id)
 }

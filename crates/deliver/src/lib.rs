@@ -65,6 +65,9 @@ pub use directory::Directory;
 use crate::claims::Claims;
 use crate::volume::{TEST_INTERVAL, Volume};
 
+#[cfg(test)]
+mod tests;
+
 /// The daemon.
 #[derive(Debug)]
 pub struct Deliver;

@@ -230,16 +230,12 @@ impl<D: Directory, S: AsyncRead + AsyncWrite + Unpin + Send> Peer<D, S> {
             return Ok(());
         };
         let id = transaction.id;
-        if end.fault.is_some() {
-            // The session says what is wrong with the message.
-            refuse_all(
-                &mut self.session,
-                &error::with_id(554, (5, 6, 0), "Message refused", id),
-            );
+        if let Some(fault) = end.fault {
+            refuse_all(&mut self.session, &error::bad_message(fault, id));
             return Ok(());
         }
         let (recipients, content) = match self.content(transaction).await {
-            Ok((sender, recipients, content)) => (self.start(id, sender, recipients), content),
+            Ok((sender, recipients, content)) => (self.start(id, &sender, recipients), content),
             Err(error) => {
                 tracing::warn!(%id, "message not taken: {}", daemon::describe(&error));
                 refuse_all(&mut self.session, &error::reply_to(&error, id));
@@ -288,7 +284,7 @@ impl<D: Directory, S: AsyncRead + AsyncWrite + Unpin + Send> Peer<D, S> {
         Ok((sender, recipients, content))
     }
 
-    fn start(&self, id: MailId, sender: ReversePath, recipients: Vec<Recipient>) -> Vec<Delivery<D>> {
+    fn start(&self, id: MailId, sender: &ReversePath, recipients: Vec<Recipient>) -> Vec<Delivery<D>> {
         let delivery = |recipient| Delivery {
             server: Arc::clone(&self.server),
             settings: Arc::clone(&self.settings),

@@ -177,12 +177,12 @@ impl Check {
                     self.messages(&sub, &at, &mut files);
                     self.second_reader(path, place, &sub);
                 }
-                Err(error) => self.error(&at, format!("cannot be opened: {error}")),
+                Err(error) => self.closed(&at, &error),
             }
         }
         match dir.open_dir("tmp") {
             Ok(tmp) => self.garbage(&tmp, &path.join("tmp")),
-            Err(error) => self.error(&path.join("tmp"), format!("cannot be opened: {error}")),
+            Err(error) => self.closed(&path.join("tmp"), &error),
         }
         self.report.messages += files.len();
         let mut bases: HashMap<&OsStr, &Path> = HashMap::new();
@@ -202,6 +202,15 @@ impl Check {
             self.note(&path, &text);
         }
         self.uid_log(dir, path, &files);
+    }
+
+    /// A directory that cannot be opened. A missing one is what a crash in the middle of the making leaves.
+    fn closed(&mut self, path: &Path, error: &durable::Error) {
+        if error.is_not_found() {
+            self.note(path, "is missing; it is made when it is needed");
+        } else {
+            self.error(path, format!("cannot be opened: {error}"));
+        }
     }
 
     /// Looks at every file of `new/` or `cur/`.

@@ -565,7 +565,11 @@ fn load_or_create(account: &AccountShared, dir: &Dir) -> Result<(UidLog, Content
     }
     // The account file comes first: a UIDVALIDITY that was not recorded there could be given again.
     let uid_validity = account.next_uid_validity()?;
-    UidLog::create(dir, uid_validity, i64::try_from(account.store.seconds()).unwrap_or(0))
+    UidLog::create(
+        dir,
+        uid_validity,
+        i64::try_from(account.store.seconds()).unwrap_or(0),
+    )
 }
 
 /// Whether the log changed so lately that its writer may have died before the sync. What is older has been

@@ -42,20 +42,18 @@ fn a_sound_maildir_has_no_problems() {
 #[test]
 fn each_kind_of_damage_is_found() {
     type Break = fn(&Host);
-    let first = |host: &Host| host.path().join("cur").join(&host.names("cur")[0]);
-    let _ = first;
     let cases: [(&str, Break); 8] = [
         ("is empty", |h| {
-            std::fs::write(h.path().join("cur").join(&h.names("cur")[0]), "").unwrap()
+            std::fs::write(h.path().join("cur").join(&h.names("cur")[0]), "").unwrap();
         }),
         ("not as many as its name says", |h| {
-            std::fs::write(h.path().join("cur").join(&h.names("cur")[0]), "x").unwrap()
+            std::fs::write(h.path().join("cur").join(&h.names("cur")[0]), "x").unwrap();
         }),
         ("was delivered before", |h| {
-            std::fs::write(h.path().join("cur/1.Q00000000000000000004R0.h:2,"), "x").unwrap()
+            std::fs::write(h.path().join("cur/1.Q00000000000000000004R0.h:2,"), "x").unwrap();
         }),
         ("is no UID log", |h| {
-            std::fs::write(h.path().join("postrider-uidlog"), "").unwrap()
+            std::fs::write(h.path().join("postrider-uidlog"), "").unwrap();
         }),
         ("damaged in the middle", |h| {
             let path = h.path().join("postrider-uidlog");
@@ -64,13 +62,14 @@ fn each_kind_of_damage_is_found() {
             std::fs::write(path, bytes).unwrap();
         }),
         ("does not know the UIDVALIDITY", |h| {
-            std::fs::remove_file(h.path().join("postrider-account")).unwrap()
+            std::fs::remove_file(h.path().join("postrider-account")).unwrap();
         }),
         ("cannot be opened", |h| {
-            std::fs::remove_dir(h.path().join("tmp")).unwrap()
+            std::fs::remove_dir(h.path().join("tmp")).unwrap();
+            std::os::unix::fs::symlink("/tmp", h.path().join("tmp")).unwrap();
         }),
         ("no regular file", |h| {
-            std::os::unix::fs::symlink("/etc/passwd", h.path().join("new/1.x")).unwrap()
+            std::os::unix::fs::symlink("/etc/passwd", h.path().join("new/1.x")).unwrap();
         }),
     ];
     for (wanted, damage) in cases {
@@ -89,6 +88,7 @@ fn what_the_daemons_repair_is_a_note() {
     let host = used();
     std::fs::remove_file(host.path().join("cur").join(&host.names("cur")[0])).unwrap();
     std::fs::create_dir(host.path().join("postrider-making-x")).unwrap();
+    std::fs::remove_dir(host.path().join("tmp")).unwrap();
     std::fs::write(host.path().join("cur/2.no-flags"), "x").unwrap();
     let report = run(&Disk::new(), &host.path()).unwrap();
     assert!(
@@ -97,7 +97,7 @@ fn what_the_daemons_repair_is_a_note() {
         report.problems
     );
     let texts: String = report.problems.iter().map(ToString::to_string).collect();
-    for wanted in ["has no file", "left on its way", "without flags"] {
+    for wanted in ["has no file", "left on its way", "without flags", "is missing"] {
         assert!(texts.contains(wanted), "{texts}");
     }
 }

@@ -19,7 +19,7 @@ fn a_first_delivery_makes_the_maildir() {
         panic!("not stored");
     };
     assert!(name.ends_with(".Q00000000000000000001R0.mx.test,S=27"), "{name}");
-    assert_eq!(host.names("new"), [name.clone()]);
+    assert_eq!(host.names("new"), [name.as_str()]);
     assert!(host.names("tmp").is_empty() && host.names("cur").is_empty());
     let file = host.path().join("new").join(name);
     assert_eq!(std::fs::read(&file).unwrap(), b"Return-Path: <>\na: b\n\nbody\n");

@@ -144,7 +144,8 @@ fn a_torn_log_is_cut_and_goes_on() {
     let path = host.path().join("postrider-uidlog");
     let whole = std::fs::read(&path).unwrap();
     let validity = host.inbox().uid_validity();
-    for cut in 30..whole.len() {
+    // From behind the first record, without which it is no log.
+    for cut in 33..whole.len() {
         std::fs::write(&path, &whole[..cut]).unwrap();
         let other = host.other_process().inbox();
         let view = other.refresh().unwrap();
