@@ -471,3 +471,26 @@ fn the_bare_postmaster() -> Result<()> {
     bench.end();
     Ok(())
 }
+
+/// SIGHUP puts a new configuration in force; one that cannot be used leaves the old one.
+#[test]
+fn a_reload_takes_effect() -> Result<()> {
+    tests::Site::builder().only(&["authd"]).run(|site| {
+        let socket = site.directory().join("run/authd/smtpd/sock");
+        let runtime = Runtime::new()?;
+        let smtpd = runtime.block_on(async { Client::connect(socket) });
+        let exists = || -> Result<bool> {
+            let recipient = address("alice-tag@example.com");
+            let question = smtpd.resolve(&recipient, Trace::default());
+            Ok(matches!(runtime.block_on(question)?.verdict, Verdict::Deliver(_)))
+        };
+        ensure!(!exists()?, "with the delimiter +");
+        site.set("general.recipient_delimiter", "-")?;
+        site.reload("authd")?;
+        wait::for_true("the new delimiter", OUTAGE_LIMIT, exists)?;
+        site.set("authd.virtual_alias_expansion_limit", 0)?;
+        site.reload("authd")?;
+        ensure!(exists()?, "after a configuration that cannot be used");
+        Ok(())
+    })
+}
