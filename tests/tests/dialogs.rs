@@ -12,3 +12,8 @@ fn smtp() -> Result<()> {
 fn pop3() -> Result<()> {
     dialog::run_folder("pop3")
 }
+
+#[test]
+fn imap() -> Result<()> {
+    dialog::run_folder("imap")
+}

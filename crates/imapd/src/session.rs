@@ -92,7 +92,7 @@ impl Session {
         if let Some(text) = end.bye() {
             self.untagged(Status::Bye, None, text);
         }
-        self.wire.close().await;
+        self.wire.close(end.is_abuse()).await;
     }
 
     async fn run(&mut self, implicit: bool) -> Result<std::convert::Infallible, End> {

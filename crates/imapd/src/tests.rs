@@ -6,5 +6,4 @@ mod limits;
 mod login;
 mod messages;
 mod two_sessions;
-mod unserved;
 mod world;

@@ -16,6 +16,9 @@ use crate::error::End;
 /// How much is collected before it is written to the socket.
 pub(crate) const PIECE: usize = 16 * 1024;
 
+/// How long a client that is being sent away is still read.
+const LINGER: Duration = Duration::from_secs(1);
+
 /// A connection, with or without TLS.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send + Sync {}
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + Sync> Stream for S {}
@@ -139,10 +142,15 @@ impl Wire {
         self.framer.reset();
     }
 
-    /// Sends what is waiting and closes our side; errors no longer matter.
-    pub(crate) async fn close(mut self) {
-        if self.flush().await.is_ok() {
-            let _: Result<io::Result<()>, _> = timeout(self.output_timeout, self.stream.shutdown()).await;
+    /// Sends what is waiting and closes our side; errors no longer matter. A client in the middle of sending
+    /// is read for a moment more: closing on unread input would cut off the last words.
+    pub(crate) async fn close(mut self, unread: bool) {
+        if self.flush().await.is_err() {
+            return;
+        }
+        let _: Result<io::Result<()>, _> = timeout(self.output_timeout, self.stream.shutdown()).await;
+        if unread {
+            let _ = timeout(LINGER, tokio::io::copy(&mut self.stream, &mut tokio::io::sink())).await;
         }
     }
 }

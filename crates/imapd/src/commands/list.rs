@@ -234,4 +234,25 @@ mod tests {
             ]
         );
     }
+
+    #[test]
+    fn hostile_patterns_over_many_folders() {
+        // robustness.md I19
+        let folders: Vec<FolderName> = (0..10_000)
+            .map(|n| FolderName::parse(&format!("folder.number.{n}")).unwrap())
+            .collect();
+        let start = std::time::Instant::now();
+        let mut out = Vec::new();
+        write(
+            &folders,
+            None,
+            &("*%".repeat(1000) + "*a*b*c*d*e*f*g*h*x"),
+            &mut out,
+        );
+        assert!(
+            out.is_empty() && start.elapsed() < std::time::Duration::from_secs(5),
+            "{:?}",
+            start.elapsed()
+        );
+    }
 }

@@ -101,3 +101,104 @@ async fn a_mailbox_that_is_deleted_ends_its_sessions() {
     waiting.send("t NOOP\r\n").await;
     assert_eq!(waiting.rest().await, "* BYE The selected mailbox was deleted\r\n");
 }
+
+/// What a client knows of its numbers: applies every response, and finds every lie.
+#[derive(Default)]
+struct Model {
+    /// UIDs by number; none where it was not told yet.
+    uids: Vec<Option<u32>>,
+}
+
+impl Model {
+    fn hear(&mut self, response: &str, numbers_in_use: bool) {
+        let words: Vec<&str> = response.split(' ').collect();
+        let ["*", number, kind, rest @ ..] = words.as_slice() else {
+            return;
+        };
+        let Ok(number) = number.parse::<usize>() else {
+            return;
+        };
+        match *kind {
+            "EXISTS" => {
+                assert!(number >= self.uids.len(), "{response}: fewer without EXPUNGE");
+                self.uids.resize(number, None);
+            }
+            "EXPUNGE" => {
+                assert!(!numbers_in_use, "{response} while numbers are in use");
+                self.uids.remove(number - 1);
+            }
+            "FETCH" => {
+                let slot = &mut self.uids[number - 1];
+                let uid = rest.iter().position(|word| word.trim_start_matches('(') == "UID");
+                if let Some(uid) = uid.map(|at| rest[at + 1].trim_end_matches(')').parse::<u32>().unwrap()) {
+                    assert!(slot.is_none_or(|known| known == uid), "{response}: was {slot:?}");
+                    *slot = Some(uid);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn numbers_never_lie() {
+    let world = with_messages(5).await;
+    let mut writer = world.select("INBOX").await;
+    let mut reader = world.log_in().await;
+    let mut model = Model::default();
+    for line in reader.command("SELECT INBOX").await {
+        model.hear(&line, false);
+    }
+    // A sequence without chance: every run takes the same 400 steps.
+    let mut state = 7u64;
+    let mut next = |bound: u64| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % bound
+    };
+    for step in 0..400 {
+        match next(6) {
+            0 => world.put(&format!("9{step}.p"), "Subject: put\n\nbody\n"),
+            1 => assert!(writer.append("INBOX", "a: b\r\n").await.starts_with("OK ")),
+            2 => {
+                let uid = next(step + 6) + 1;
+                writer
+                    .command(&format!("UID STORE {uid} +FLAGS.SILENT (\\Deleted)"))
+                    .await;
+                writer.ok(&format!("UID EXPUNGE {uid}")).await;
+            }
+            3 => {
+                writer
+                    .ok(&format!(
+                        "UID STORE {}:* +FLAGS (\\Flagged k{})",
+                        next(20) + 1,
+                        next(5)
+                    ))
+                    .await;
+            }
+            _ => {}
+        }
+        let (command, numbers_in_use) = [
+            ("NOOP", false),
+            ("FETCH 1:* (UID FLAGS)", true),
+            ("UID FETCH 1:* FLAGS", false),
+            ("SEARCH ALL", true),
+            ("STORE 1:* +FLAGS.SILENT (\\Seen)", true),
+            ("FETCH 1:* BODY[HEADER]", true),
+        ][next(6) as usize];
+        for line in reader.command(command).await {
+            model.hear(&line, numbers_in_use);
+        }
+    }
+    reader
+        .ok("NOOP")
+        .await
+        .iter()
+        .for_each(|line| model.hear(line, false));
+    // In the end everybody knows the same.
+    let lines = reader.ok("UID FETCH 1:* UID").await;
+    lines.iter().for_each(|line| model.hear(line, false));
+    assert_eq!(lines.len(), model.uids.len());
+    assert_eq!(world.files("cur").len(), model.uids.len());
+}

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use auth_api::Role;
 use auth_api::sasl::LoginContext;
-use auth_api::server::{Limits, Services, serve};
+use auth_api::server::{Limits, Services, Unserved, serve};
 use config::Config;
 use daemon::{CancellationToken, Context};
 use events::Memory;
@@ -19,7 +19,6 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::authd::Fake;
-use super::unserved::Unserved;
 use crate::config::Settings;
 use crate::service::Shared;
 use crate::session::Session;
