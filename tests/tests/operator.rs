@@ -48,147 +48,9 @@ fn column(rows: &Value, name: &str) -> Vec<String> {
 #[test]
 fn domains_mailboxes_and_aliases() -> Result<()> {
     Site::builder().run(|site| {
-        // Domains.
-        site.mailctl(&[
-            "domain",
-            "add",
-            "second.test",
-            "--description",
-            "the second",
-            "--max-mailboxes",
-            "1",
-        ])?;
-        ensure!(ends_with(site, 65, &["domain", "add", "second.test"])?.contains("`set`"));
-        ensure!(
-            column(&site.mailctl_json(&["domain", "list"])?, "domain").contains(&"second.test".to_owned())
-        );
-        site.mailctl(&[
-            "domain",
-            "set",
-            "second.test",
-            "--transport",
-            "smtp:[192.0.2.1]",
-            "--max-mailboxes",
-            "0",
-        ])?;
-        let shown = site.mailctl_json(&["domain", "show", "second.test"])?;
-        ensure!(
-            shown["transport"] == "smtp:[192.0.2.1]" && shown["description"] == "the second",
-            "{shown}"
-        );
-        site.mailctl(&["domain", "set", "second.test", "--transport", "virtual"])?;
-        ends_with(site, 66, &["domain", "show", "third.test"])?;
-        ends_with(site, 66, &["domain", "set", "third.test", "--active", "false"])?;
-        ends_with(site, 64, &["domain", "add", "no_domain!"])?;
-
-        // Mailboxes: the password is in no argument.
-        let file = password_file(site, "first password")?;
-        site.mailctl(&[
-            "mailbox",
-            "add",
-            "carol@second.test",
-            "--name",
-            "Carol",
-            "--password-file",
-            &file,
-        ])?;
-        ends_with(
-            site,
-            65,
-            &["mailbox", "add", "carol@second.test", "--password-file", &file],
-        )?;
-        ends_with(site, 65, &["mailbox", "add", "dave@second.test"])?;
-        ensure!(
-            column(
-                &site.mailctl_json(&["mailbox", "list", "second.test"])?,
-                "address"
-            ) == ["carol@second.test"]
-        );
-        site.mailctl(&["auth", "test", "carol@second.test", "--password-file", &file])?;
-        let file = password_file(site, "second password")?;
-        ends_with(
-            site,
-            77,
-            &["auth", "test", "carol@second.test", "--password-file", &file],
-        )?;
-        site.mailctl(&[
-            "mailbox",
-            "password",
-            "carol@second.test",
-            "--password-file",
-            &file,
-        ])?;
-        site.mailctl(&["auth", "test", "carol@second.test", "--password-file", &file])?;
-        site.mailctl(&[
-            "mailbox",
-            "set",
-            "carol@second.test",
-            "--active",
-            "false",
-            "--quota",
-            "2M",
-        ])?;
-        ends_with(
-            site,
-            77,
-            &["auth", "test", "carol@second.test", "--password-file", &file],
-        )?;
-        let shown = site.mailctl_json(&["mailbox", "show", "carol@second.test"])?;
-        ensure!(
-            shown["quota"] == 2 << 20 && shown["active"] == false && shown["name"] == "Carol",
-            "{shown}"
-        );
-        site.mailctl(&["mailbox", "set", "carol@second.test", "--active", "true"])?;
-        fs::set_permissions(&file, fs::Permissions::from_mode(0o644))?;
-        let refused = ends_with(
-            site,
-            69,
-            &[
-                "mailbox",
-                "password",
-                "carol@second.test",
-                "--password-file",
-                &file,
-            ],
-        )?;
-        ensure!(refused.contains("chmod 0600"), "{refused}");
-
-        // Aliases.
-        site.mailctl(&[
-            "alias",
-            "add",
-            "sales@second.test",
-            "alice@example.com",
-            "--to",
-            "bob@example.com",
-        ])?;
-        site.mailctl(&[
-            "alias",
-            "set",
-            "sales@second.test",
-            "--add",
-            "carol@second.test",
-            "--remove",
-            "bob@example.com",
-        ])?;
-        let shown = site.mailctl_json(&["alias", "show", "sales@second.test"])?;
-        ensure!(
-            shown["targets"] == serde_json::json!(["alice@example.com", "carol@second.test"]),
-            "{shown}"
-        );
-        ensure!(
-            column(&site.mailctl_json(&["alias", "list", "second.test"])?, "address")
-                == ["sales@second.test"]
-        );
-        site.smtp("mx")?.send(
-            "out@a.test",
-            &["sales@second.test"],
-            "Subject: hi\r\n\r\nhello\r\n",
-        )?;
-        site.mailbox("alice@example.com").wait(1)?;
-        site.mailbox("carol@second.test").wait(1)?;
-        site.mailctl(&["alias", "delete", "sales@second.test"])?;
-        ends_with(site, 66, &["alias", "delete", "sales@second.test"])?;
+        domains(site)?;
+        mailboxes(site)?;
+        aliases(site)?;
 
         // Nothing is deleted by accident.
         ensure!(ends_with(site, 65, &["domain", "delete", "second.test"])?.contains("--recursive"));
@@ -205,6 +67,152 @@ fn domains_mailboxes_and_aliases() -> Result<()> {
         site.mailctl(&["domain", "list"])?;
         Ok(())
     })
+}
+
+fn domains(site: &Site) -> Result<()> {
+    site.mailctl(&[
+        "domain",
+        "add",
+        "second.test",
+        "--description",
+        "the second",
+        "--max-mailboxes",
+        "1",
+    ])?;
+    ensure!(ends_with(site, 65, &["domain", "add", "second.test"])?.contains("`set`"));
+    ensure!(column(&site.mailctl_json(&["domain", "list"])?, "domain").contains(&"second.test".to_owned()));
+    site.mailctl(&[
+        "domain",
+        "set",
+        "second.test",
+        "--transport",
+        "smtp:[192.0.2.1]",
+        "--max-mailboxes",
+        "0",
+    ])?;
+    let shown = site.mailctl_json(&["domain", "show", "second.test"])?;
+    ensure!(
+        shown["transport"] == "smtp:[192.0.2.1]" && shown["description"] == "the second",
+        "{shown}"
+    );
+    site.mailctl(&["domain", "set", "second.test", "--transport", "virtual"])?;
+    ends_with(site, 66, &["domain", "show", "third.test"])?;
+    ends_with(site, 66, &["domain", "set", "third.test", "--active", "false"])?;
+    ends_with(site, 64, &["domain", "add", "no_domain!"])?;
+    Ok(())
+}
+
+/// The password is in no argument.
+fn mailboxes(site: &Site) -> Result<()> {
+    let file = password_file(site, "first password")?;
+    site.mailctl(&[
+        "mailbox",
+        "add",
+        "carol@second.test",
+        "--name",
+        "Carol",
+        "--password-file",
+        &file,
+    ])?;
+    ends_with(
+        site,
+        65,
+        &["mailbox", "add", "carol@second.test", "--password-file", &file],
+    )?;
+    ends_with(site, 65, &["mailbox", "add", "dave@second.test"])?;
+    ensure!(
+        column(
+            &site.mailctl_json(&["mailbox", "list", "second.test"])?,
+            "address"
+        ) == ["carol@second.test"]
+    );
+    site.mailctl(&["auth", "test", "carol@second.test", "--password-file", &file])?;
+    let file = password_file(site, "second password")?;
+    ends_with(
+        site,
+        77,
+        &["auth", "test", "carol@second.test", "--password-file", &file],
+    )?;
+    site.mailctl(&[
+        "mailbox",
+        "password",
+        "carol@second.test",
+        "--password-file",
+        &file,
+    ])?;
+    site.mailctl(&["auth", "test", "carol@second.test", "--password-file", &file])?;
+    site.mailctl(&[
+        "mailbox",
+        "set",
+        "carol@second.test",
+        "--active",
+        "false",
+        "--quota",
+        "2M",
+    ])?;
+    ends_with(
+        site,
+        77,
+        &["auth", "test", "carol@second.test", "--password-file", &file],
+    )?;
+    let shown = site.mailctl_json(&["mailbox", "show", "carol@second.test"])?;
+    ensure!(
+        shown["quota"] == 2 << 20 && shown["active"] == false && shown["name"] == "Carol",
+        "{shown}"
+    );
+    site.mailctl(&["mailbox", "set", "carol@second.test", "--active", "true"])?;
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644))?;
+    let refused = ends_with(
+        site,
+        69,
+        &[
+            "mailbox",
+            "password",
+            "carol@second.test",
+            "--password-file",
+            &file,
+        ],
+    )?;
+    ensure!(refused.contains("chmod 0600"), "{refused}");
+    Ok(())
+}
+
+fn aliases(site: &Site) -> Result<()> {
+    site.mailctl(&[
+        "alias",
+        "add",
+        "sales@second.test",
+        "alice@example.com",
+        "--to",
+        "bob@example.com",
+    ])?;
+    site.mailctl(&[
+        "alias",
+        "set",
+        "sales@second.test",
+        "--add",
+        "carol@second.test",
+        "--remove",
+        "bob@example.com",
+    ])?;
+    let shown = site.mailctl_json(&["alias", "show", "sales@second.test"])?;
+    ensure!(
+        shown["targets"] == serde_json::json!(["alice@example.com", "carol@second.test"]),
+        "{shown}"
+    );
+    ensure!(
+        column(&site.mailctl_json(&["alias", "list", "second.test"])?, "address") == ["sales@second.test"]
+    );
+    site.smtp("mx")?.send(
+        "out@a.test",
+        &["sales@second.test"],
+        "Subject: hi\r\n\r\nhello\r\n",
+    )?;
+    site.mailbox("alice@example.com").wait(1)?;
+    site.mailbox("carol@second.test").wait(1)?;
+    site.mailctl(&["alias", "delete", "sales@second.test"])?;
+    ends_with(site, 66, &["alias", "delete", "sales@second.test"])?;
+    Ok(())
 }
 
 /// Must show 9: an alias with one local and one remote target, the remote one refused.
@@ -232,64 +240,7 @@ fn the_life_of_a_message_through_all_daemons() -> Result<()> {
         site.mailbox("alice@example.com").wait(1)?;
         site.wait_queue_empty()?;
 
-        let events = site.mailctl_json(&["trace", &id])?;
-        let events = events.as_array().context("an array")?;
-        let times: Vec<&str> = events.iter().filter_map(|event| event["time"].as_str()).collect();
-        ensure!(times.len() == events.len() && times.is_sorted(), "{times:?}");
-        let of = |id: &str| -> Vec<String> {
-            let own = events.iter().filter(|event| event["id"] == id);
-            own.map(|event| format!("{} {}", event["daemon"], event["event"]).replace('"', ""))
-                .collect()
-        };
-        let steps = of(&id);
-        let expected = [
-            "smtpd mail_accepted",
-            "authd recipient_resolved",
-            "smtpd recipient_accepted",
-            "smtpd message_received",
-            "smtpd spooled",
-            "smtpd message_accepted",
-            "qmgr picked_up",
-            "authd routed",
-            "authd mailbox_found",
-            "deliver delivered",
-            "qmgr delivered",
-            "qmgr remote_reply",
-            "qmgr failed",
-            "qmgr removed",
-        ];
-        for step in expected {
-            ensure!(steps.iter().any(|s| s == step), "{step} is missing in {steps:#?}");
-        }
-        let place = |step: &str| steps.iter().position(|s| s == step);
-        for (before, after) in [
-            ("authd recipient_resolved", "smtpd recipient_accepted"),
-            ("smtpd spooled", "smtpd message_accepted"),
-            ("qmgr picked_up", "deliver delivered"),
-            ("deliver delivered", "qmgr delivered"),
-            ("qmgr remote_reply", "qmgr failed"),
-            ("qmgr failed", "qmgr removed"),
-        ] {
-            ensure!(
-                place(before) < place(after),
-                "{before} comes after {after}: {steps:#?}"
-            );
-        }
-
-        let report = events
-            .iter()
-            .find(|event| event["parent"] == id.as_str())
-            .context("a child")?;
-        ensure!(
-            report["event"] == "report_made" && report["report"] == "failed",
-            "{report}"
-        );
-        let child = report["id"].as_str().context("the child's id")?;
-        ensure!(
-            of(child).contains(&"deliver delivered".to_owned()),
-            "{:#?}",
-            of(child)
-        );
+        let child = judge_events(&site.mailctl_json(&["trace", &id])?, &id)?;
 
         // The same tree from whatever one knows of it.
         let text = site.mailctl(&["trace", &id])?;
@@ -317,6 +268,68 @@ fn the_life_of_a_message_through_all_daemons() -> Result<()> {
         ends_with(site, 66, &["trace", "stranger@example.com"])?;
         Ok(())
     })
+}
+
+/// Every step of the message, in order, by one id; the id of the report that it caused.
+fn judge_events(events: &Value, id: &str) -> Result<String> {
+    let events = events.as_array().context("an array")?;
+    let times: Vec<&str> = events.iter().filter_map(|event| event["time"].as_str()).collect();
+    ensure!(times.len() == events.len() && times.is_sorted(), "{times:?}");
+    let of = |id: &str| -> Vec<String> {
+        let own = events.iter().filter(|event| event["id"] == id);
+        own.map(|event| format!("{} {}", event["daemon"], event["event"]).replace('"', ""))
+            .collect()
+    };
+    let steps = of(id);
+    let expected = [
+        "smtpd mail_accepted",
+        "authd recipient_resolved",
+        "smtpd recipient_accepted",
+        "smtpd message_received",
+        "smtpd spooled",
+        "smtpd message_accepted",
+        "qmgr picked_up",
+        "authd routed",
+        "authd mailbox_found",
+        "deliver delivered",
+        "qmgr delivered",
+        "qmgr remote_reply",
+        "qmgr failed",
+        "qmgr removed",
+    ];
+    for step in expected {
+        ensure!(steps.iter().any(|s| s == step), "{step} is missing in {steps:#?}");
+    }
+    let place = |step: &str| steps.iter().position(|s| s == step);
+    for (before, after) in [
+        ("authd recipient_resolved", "smtpd recipient_accepted"),
+        ("smtpd spooled", "smtpd message_accepted"),
+        ("qmgr picked_up", "deliver delivered"),
+        ("deliver delivered", "qmgr delivered"),
+        ("qmgr remote_reply", "qmgr failed"),
+        ("qmgr failed", "qmgr removed"),
+    ] {
+        ensure!(
+            place(before) < place(after),
+            "{before} comes after {after}: {steps:#?}"
+        );
+    }
+
+    let report = events
+        .iter()
+        .find(|event| event["parent"] == id)
+        .context("a child")?;
+    ensure!(
+        report["event"] == "report_made" && report["report"] == "failed",
+        "{report}"
+    );
+    let child = report["id"].as_str().context("the child's id")?;
+    ensure!(
+        of(child).contains(&"deliver delivered".to_owned()),
+        "{:#?}",
+        of(child)
+    );
+    Ok(child.to_owned())
 }
 
 #[test]
