@@ -48,6 +48,16 @@ impl Events {
         Ok(events)
     }
 
+    /// The last `count` events of all daemons, by their time.
+    ///
+    /// # Errors
+    /// As [`Events::all`].
+    pub fn last(&self, count: usize) -> Result<Vec<Value>> {
+        let mut events = self.all()?;
+        events.sort_by(|a, b| a["time"].as_str().cmp(&b["time"].as_str()));
+        Ok(events.split_off(events.len().saturating_sub(count)))
+    }
+
     /// The events whose text contains `needle` (a message id, an address).
     ///
     /// # Errors

@@ -73,7 +73,7 @@ impl Server {
     /// When MariaDB is neither installed nor installable, or does not start.
     pub fn private(directory: &Path) -> Result<Self> {
         let program = prepare(directory)?;
-        let arguments = arguments(directory)?;
+        let arguments = arguments(directory, false)?;
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         let process = Process::new("mariadbd", program, &arguments, None, directory.join("log"));
         let mut server = Self {
@@ -245,7 +245,7 @@ fn start_shared(place: &Path) -> Result<()> {
     let log = File::create(place.join("log"))?;
     let mut server = Command::new(program);
     server
-        .args(arguments(place)?)
+        .args(arguments(place, true)?)
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
         .stderr(log.try_clone()?);
@@ -312,7 +312,7 @@ fn make_template(template: &Path) -> Result<()> {
     Ok(())
 }
 
-fn arguments(directory: &Path) -> Result<Vec<String>> {
+fn arguments(directory: &Path, shared: bool) -> Result<Vec<String>> {
     let data = directory.join("data");
     let mut arguments = vec![
         "--no-defaults".to_owned(),
@@ -327,7 +327,8 @@ fn arguments(directory: &Path) -> Result<Vec<String>> {
         "--skip-name-resolve",
         "--innodb-buffer-pool-size=16M",
         "--innodb-log-file-size=8M",
-        "--innodb-flush-log-at-trx-commit=0",
+        // The shared server is never killed. A private one is, and must not forget what it has acknowledged.
+        if shared { "--innodb-flush-log-at-trx-commit=0" } else { "--innodb-flush-log-at-trx-commit=1" },
         "--performance-schema=0",
         "--max-connections=400",
     ];

@@ -180,6 +180,7 @@ fn authd_deliver_and_qmgr_are_killed_in_turn_under_load() -> Result<()> {
         .set("general.mynetworks", vec!["127.0.0.0/8".to_owned()])
         .set("qmgr.minimal_backoff_time", "1s")
         .set("qmgr.maximal_backoff_time", "2s")
+        .set("qmgr.queue_scan_interval", "1s")
         .run(|site| {
             let plan = Plan::to(&[
                 &["alice@example.com"],

@@ -294,6 +294,10 @@ impl Site {
         for process in &self.processes {
             text.push_str(&format!("---- {}\n{}\n", process.name(), process.log_tail(60)));
         }
+        text.push_str("---- the last events\n");
+        for event in self.events().last(40).unwrap_or_default() {
+            text.push_str(&format!("{event}\n"));
+        }
         text
     }
 
