@@ -81,7 +81,10 @@ impl Daemon for Qmgr {
         let root = settings.spool_dir.clone();
         let (spool, recovered) = blocking(move || {
             let spool = Spool::open(&disk, &root, Owner::Qmgr)?;
-            spool.self_test()?;
+            if let Err(error) = spool.self_test() {
+                // A full or suspect disk: what is in the spool can still be delivered and removed.
+                tracing::error!(error = %daemon::describe(&error), "the spool's volume fails its test");
+            }
             let recovered = recover::recover(&spool)?;
             Ok::<_, BoxError>((spool, recovered))
         })

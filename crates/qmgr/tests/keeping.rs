@@ -114,7 +114,7 @@ async fn damaged_files_go_to_quarantine_and_the_others_go_on() {
     std::fs::write(file(1), &bytes).unwrap();
     std::fs::create_dir(world.dir.path().join("spool/incoming/a/.snapshot")).unwrap();
     let qmgr = world.start().await;
-    let mut got = vec![deliver.next().await.rcpts, deliver.next().await.rcpts].concat();
+    let mut got = [deliver.next().await.rcpts, deliver.next().await.rcpts].concat();
     got.sort();
     assert!(
         got[0].contains("u2@here.test") && got[1].contains("u3@here.test"),

@@ -73,61 +73,69 @@ impl Spool {
     /// Makes the journal where it is missing and sets space aside in it, so that the records of the attempt
     /// that follows need none. To be called before each remote attempt.
     pub fn prepare_journal(&self, id: MailId) -> Result<(), WriteError> {
-        self.append(id, &[])?.0.wait().map_err(WriteError::from)?;
-        self.forget_unnamed(id);
-        Ok(())
+        self.append_journal(id, &[], Safety::Durable)
     }
 
     /// Appends records. With [`Safety::Durable`] they survive everything when this returns.
     pub fn append_journal(&self, id: MailId, records: &[Record], safety: Safety) -> Result<(), WriteError> {
-        let (pending, _) = self.append(id, records)?;
+        let pending = self.append(id, records)?;
         match safety {
             Safety::Durable => {
                 pending.wait()?;
-                self.forget_unnamed(id);
+                self.inner.stripes.forget(id);
             }
             Safety::Soon => pending.later()?,
         }
         Ok(())
     }
 
-    fn forget_unnamed(&self, id: MailId) {
-        self.inner.stripes.forget(id);
-    }
-
     /// Writes records at the end, without waiting for the disk.
-    fn append(&self, id: MailId, records: &[Record]) -> Result<(Pending, u64), WriteError> {
+    fn append(&self, id: MailId, records: &[Record]) -> Result<Pending, WriteError> {
         let mut bytes = Vec::new();
         for record in records {
             bytes.extend(record::encode(record).map_err(|e| WriteError::Journal(e.into()))?);
         }
         let mut unnamed = self.inner.stripes.lock(id);
         let file = self.shard(id).open_append(journal_name(id), 0o640)?;
-        let mut end = usable_end(&file, id)?;
-        if end == 0 {
+        if file.is_poisoned() {
+            return self.replace(id, &file, &bytes);
+        }
+        // A journal that an earlier call made without waiting: its name may not be durable yet. That of a
+        // journal made now comes with its first write.
+        let settle = unnamed.contains(&id);
+        if usable_end(&file, id)? == 0 {
             file.reserve(STEP)?;
             // Written together with the first records.
             bytes.splice(..0, record::head(id));
             unnamed.insert(id);
-        }
-        if bytes.is_empty() {
+        } else {
             file.reserve(LOW)?;
-            return Ok((
-                if unnamed.contains(&id) {
-                    self.shard(id).settle()
-                } else {
-                    Pending::kept()
-                },
-                end,
-            ));
         }
-        let mut pending = file.append(&bytes)?;
-        end += bytes.len() as u64;
-        // A journal that an earlier call made without waiting: its name is not durable yet.
-        if unnamed.contains(&id) {
+        let mut pending = if bytes.is_empty() {
+            Pending::kept()
+        } else {
+            file.append(&bytes)?
+        };
+        if settle {
             pending = pending.and(self.shard(id).settle());
         }
-        Ok((pending, end))
+        Ok(pending)
+    }
+
+    /// A sync of the journal failed once: the kernel may have dropped what it shows. What can be read is
+    /// written into a new file that takes its place (robustness.md 4.2).
+    fn replace(&self, id: MailId, old: &AppendFile, bytes: &[u8]) -> Result<Pending, WriteError> {
+        let readable = old.read_from(0)?;
+        let end = record::parse(&readable, id)
+            .map_err(|e| WriteError::Journal(e.into()))?
+            .end;
+        let mut staged = self.inner.temp.stage(journal_name(id), 0o640)?;
+        if end == 0 {
+            staged.write_all(&record::head(id))?;
+        }
+        staged.write_all(&readable[..end])?;
+        staged.write_all(bytes)?;
+        Ok(staged.replace(self.shard(id), journal_name(id)))
     }
 }
 

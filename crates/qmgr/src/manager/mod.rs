@@ -89,13 +89,16 @@ pub struct Manager {
     inbox: mpsc::UnboundedSender<Input>,
     next_scan: Instant,
     next_sweep: Instant,
+    next_self_test: Instant,
     scanning: bool,
 }
 
 /// How long after an error of the disk a message is looked at again.
 const AGAIN: Duration = Duration::from_secs(10);
-/// How often journals of removed messages are swept, and a suspect volume is tested every 30th time.
+/// How often journals of removed messages are swept.
 const SWEEP: Duration = Duration::from_secs(1);
+/// How often a suspect volume is tested (robustness.md 4.2).
+const SELF_TEST: Duration = Duration::from_secs(30);
 /// Inputs that are handled before the scheduler is asked again.
 const BATCH: usize = 256;
 
@@ -114,6 +117,7 @@ impl Manager {
             scheduler: Scheduler::new(settings.limits.clone()),
             next_scan: now + settings.scan_interval,
             next_sweep: now + SWEEP,
+            next_self_test: now + SELF_TEST,
             ctx,
             settings,
             spool,

@@ -7,7 +7,7 @@ use events::{About, qmgr as event};
 use mail_types::MailId;
 use spool::{Progress, ReadError, Record, Scan, Spool};
 
-use super::{AGAIN, Entry, Input, Manager};
+use super::{AGAIN, Entry, Input, Manager, SELF_TEST};
 use crate::bounce::{self, Order, ReportError};
 use crate::recover::{self, Loaded};
 use crate::scheduler::{Key, Service};
@@ -242,7 +242,11 @@ impl Manager {
     /// Removes the journals of removed messages, and tests a volume that is suspect.
     pub(super) fn sweep(&mut self) {
         let orphans = std::mem::take(&mut self.orphans);
-        let suspect = self.spool.is_suspect();
+        let now = self.ctx.clock.instant();
+        let suspect = self.spool.is_suspect() && now >= self.next_self_test;
+        if suspect {
+            self.next_self_test = now + SELF_TEST;
+        }
         if orphans.is_empty() && !suspect {
             return;
         }

@@ -29,7 +29,7 @@ pub struct Progress {
 
 impl Progress {
     /// After one more failed attempt, `elapsed` after the one before.
-    pub fn after_attempt(self, elapsed: Duration, backoff: &Backoff, id: MailId, index: u32) -> Self {
+    pub fn after_attempt(self, elapsed: Duration, backoff: &Backoff, id: MailId) -> Self {
         let attempts = self.attempts.saturating_add(1);
         let counted = if self.attempts == 0 {
             Duration::ZERO
@@ -39,7 +39,7 @@ impl Progress {
         Self {
             attempts,
             age: self.age.saturating_add(counted),
-            gap: backoff.gap(attempts, id, index),
+            gap: backoff.gap(attempts, id),
         }
     }
 
@@ -51,24 +51,20 @@ impl Progress {
 
 impl Backoff {
     /// The gap after attempt number `attempts`: doubling, capped, moved by up to a tenth either way. The
-    /// shift depends on the recipient, so that what failed together is not tried together.
-    pub fn gap(&self, attempts: u32, id: MailId, index: u32) -> Duration {
+    /// shift depends on the message, so that messages that failed together are not tried together.
+    pub fn gap(&self, attempts: u32, id: MailId) -> Duration {
         let doubled = self
             .min
             .saturating_mul(1u32.checked_shl(attempts.saturating_sub(1)).unwrap_or(u32::MAX));
         let plain = doubled.min(self.max);
-        let permille = 900 + u32::try_from(mix(attempts, id, index) % 200).unwrap_or(100);
+        let permille = 900 + u32::try_from(mix(attempts, id) % 200).unwrap_or(100);
         (plain.saturating_mul(permille) / 1000).min(self.max)
     }
 }
 
 /// FNV-1a: spread, not security.
-fn mix(attempts: u32, id: MailId, index: u32) -> u64 {
-    let bytes = id
-        .as_str()
-        .bytes()
-        .chain(index.to_le_bytes())
-        .chain(attempts.to_le_bytes());
+fn mix(attempts: u32, id: MailId) -> u64 {
+    let bytes = id.as_str().bytes().chain(attempts.to_le_bytes());
     bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     }) >> 8
@@ -94,12 +90,12 @@ mod tests {
 
     #[test]
     fn gaps_double_up_to_the_cap_and_spread() {
-        let gap = |attempts| backoff().gap(attempts, id(), 0).as_secs();
+        let gap = |attempts| backoff().gap(attempts, id()).as_secs();
         assert!((270..=330).contains(&gap(1)), "{}", gap(1));
         assert!((540..=660).contains(&gap(2)));
         assert!((12_960..=14_400).contains(&gap(7)) && (12_960..=14_400).contains(&gap(40)));
         let spread: std::collections::HashSet<u128> = (0..50)
-            .map(|index| backoff().gap(1, id(), index).as_millis())
+            .map(|n| backoff().gap(1, MailId::new(1, n)).as_millis())
             .collect();
         assert!(spread.len() > 30, "{}", spread.len());
     }
@@ -107,18 +103,18 @@ mod tests {
     #[test]
     fn age_is_the_sum_of_gaps() {
         let mut progress = Progress::default();
-        progress = progress.after_attempt(1000 * HOUR, &backoff(), id(), 0);
+        progress = progress.after_attempt(1000 * HOUR, &backoff(), id());
         assert_eq!(
             progress.age,
             Duration::ZERO,
             "the first attempt has no gap before it"
         );
         let gap = progress.gap;
-        progress = progress.after_attempt(gap, &backoff(), id(), 0);
+        progress = progress.after_attempt(gap, &backoff(), id());
         assert_eq!((progress.age, progress.attempts), (gap, 2));
         // Ten years of sleep, or of a clock that jumped, count as twice the plan.
         let before = progress;
-        progress = progress.after_attempt(87_600 * HOUR, &backoff(), id(), 0);
+        progress = progress.after_attempt(87_600 * HOUR, &backoff(), id());
         assert_eq!(progress.age, before.age + 2 * before.gap);
         assert!(!progress.is_expired(&backoff()));
     }
@@ -129,7 +125,7 @@ mod tests {
         let mut clock = Duration::ZERO;
         while !progress.is_expired(&backoff()) {
             let gap = progress.gap;
-            progress = progress.after_attempt(gap, &backoff(), id(), 0);
+            progress = progress.after_attempt(gap, &backoff(), id());
             clock += gap;
         }
         assert!(clock >= 120 * HOUR && clock <= 124 * HOUR, "{clock:?}");
@@ -142,11 +138,8 @@ mod tests {
             lifetime: Duration::ZERO,
             ..backoff()
         };
-        let once = Progress::default().after_attempt(HOUR, &impatient, id(), 0);
+        let once = Progress::default().after_attempt(HOUR, &impatient, id());
         assert!(!once.is_expired(&impatient));
-        assert!(
-            once.after_attempt(HOUR, &impatient, id(), 0)
-                .is_expired(&impatient)
-        );
+        assert!(once.after_attempt(HOUR, &impatient, id()).is_expired(&impatient));
     }
 }

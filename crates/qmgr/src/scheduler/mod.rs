@@ -354,7 +354,7 @@ impl Scheduler {
         let backoff = self.limits.backoff.clone();
         let recipient = self.messages.get_mut(&key.0)?.recipients.get_mut(&key.1)?;
         let elapsed = now.saturating_duration_since(recipient.since);
-        recipient.progress = recipient.progress.after_attempt(elapsed, &backoff, key.0, key.1);
+        recipient.progress = recipient.progress.after_attempt(elapsed, &backoff, key.0);
         recipient.since = now;
         let progress = recipient.progress;
         self.wait_until(key, now + progress.gap, now);
@@ -546,12 +546,28 @@ impl Scheduler {
         }
     }
 
+    /// Recipients whose time has come, and those of the same message whose time has almost come: they go
+    /// together where they can.
     fn expire_timers(&mut self, now: Instant) {
         while let Some((at, id, index)) = self.timers.first().copied()
             && at <= now
         {
             self.timers.remove(&(at, id, index));
             self.make_due((id, index));
+            let Some(message) = self.messages.get(&id) else {
+                continue;
+            };
+            let almost =
+                |r: &Recipient| matches!(r.phase, Phase::Waiting(at) if at <= now + r.progress.gap / 10);
+            let together: Vec<u32> = message
+                .recipients
+                .iter()
+                .filter(|(_, r)| almost(r))
+                .map(|(index, _)| *index)
+                .collect();
+            for index in together {
+                self.make_due((id, index));
+            }
         }
     }
 

@@ -300,7 +300,10 @@ pub async fn until(what: &str, mut condition: impl FnMut() -> bool) {
 pub fn new_id() -> MailId {
     static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
     let n = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-    MailId::new(1_700_000_000_000 + n, u128::from(n) << 40 | u128::from(n) * 7919)
+    MailId::new(
+        1_700_000_000_000 + n,
+        (u128::from(n) << 40) + u128::from(n) * 7919,
+    )
 }
 
 pub fn envelope(sender: &str, recipients: &[&str]) -> Envelope {

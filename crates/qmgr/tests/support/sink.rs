@@ -25,6 +25,8 @@ pub struct Script {
     pub close_at: Option<&'static str>,
     /// Offer STARTTLS with this; a handshake that fails where it is `Some(None)`.
     pub tls: Option<Option<TlsAcceptor>>,
+    /// Say a line in the clear behind the answer to STARTTLS.
+    pub inject: bool,
 }
 
 impl Default for Script {
@@ -46,6 +48,7 @@ impl Default for Script {
             end: |_| "250 2.0.0 Ok: taken".to_owned(),
             close_at: None,
             tls: None,
+            inject: false,
         }
     }
 }
@@ -214,8 +217,15 @@ impl Session {
                     }
                 }
                 "STARTTLS" => {
-                    say(stream, "220 2.0.0 go on").await?;
+                    let injected = if self.script.inject {
+                        "\r\n250-AUTH PLAIN\r\n250 X"
+                    } else {
+                        ""
+                    };
+                    say(stream, &format!("220 2.0.0 go on{injected}")).await?;
                     if let Some(None) = self.script.tls {
+                        // Not before the client's hello, or it would be an injection.
+                        stream.fill_buf().await.ok()?;
                         say(stream, "this is no handshake").await?;
                         return None;
                     }
