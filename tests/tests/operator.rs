@@ -248,7 +248,7 @@ fn the_life_of_a_message_through_all_daemons() -> Result<()> {
             "<life-1@example.com>",
             "team@example.com",
             "carol@far.test",
-            child,
+            &child,
         ] {
             ensure!(site.mailctl(&["trace", query])? == text, "trace {query}");
         }
