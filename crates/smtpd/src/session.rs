@@ -125,7 +125,17 @@ where
 
     /// Takes all events that the input holds. `Err` ends the session at once, a reason after the output.
     async fn events(&mut self) -> Result<Option<CloseReason>, String> {
-        while let Some(event) = self.proto.next_event(self.app.ctx.clock.instant()) {
+        let mut spoke = self.app.ctx.clock.instant();
+        loop {
+            let now = self.app.ctx.clock.instant();
+            // Replies to pipelined commands go out together, but not later than this.
+            if now.duration_since(spoke) > TOGETHER && !self.proto.output().is_empty() {
+                self.flush().await.map_err(|error| lost(&error))?;
+                spoke = now;
+            }
+            let Some(event) = self.proto.next_event(now) else {
+                return Ok(None);
+            };
             match event {
                 Event::Body(text) => {
                     if let Some(body) = self.transaction.as_mut().and_then(|t| t.body.as_mut()) {
@@ -152,7 +162,6 @@ where
                 }
             }
         }
-        Ok(None)
     }
 
     async fn on_hello(&mut self, hello: &Hello) {
@@ -360,6 +369,8 @@ fn why(reason: CloseReason) -> &'static str {
     }
 }
 
+/// How long replies to pipelined commands wait for each other.
+const TOGETHER: Duration = Duration::from_millis(100);
 /// How long, and for how many octets, a closed session still reads.
 const LINGER: Duration = Duration::from_millis(500);
 const LINGER_OCTETS: u64 = 256 * 1024;
