@@ -1,5 +1,7 @@
 //! Client dialogues in memory: what goes out, what comes back, what each recipient got.
 
+use std::time::Duration;
+
 use mail_types::{Address, Notify, ReversePath};
 
 use super::*;

@@ -203,12 +203,15 @@ impl Session {
         let (limit, flood) = (self.config.limits.chunks, self.flood_mark());
         let transaction = self.transaction.as_mut()?;
         transaction.chunks += 1;
-        let size = transaction.decoder.as_ref().map_or(0, super::BodyDecoder::size);
+        let size = transaction
+            .decoder
+            .as_ref()
+            .map_or(0, crate::framing::BodyDecoder::size);
         if transaction.chunks > limit {
             let reply = reply::abuse(&self.config.hostname, "too many BDAT commands");
             self.end(CloseReason::TooManyChunks, Some(&reply));
         } else if size.saturating_add(bdat.size) > flood {
-            self.end(CloseReason::BodyFlood, Some(&super::too_big()));
+            self.end(CloseReason::BodyFlood, Some(&super::body::too_big()));
         } else if transaction.decoder.is_some() {
             self.start_chunk(bdat);
         } else {
