@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use imap_proto::command::Flags as WireFlags;
-use imap_proto::response::flag_names;
+use imap_proto::response::{Code, flag_names};
 use imap_proto::sequence::SequenceSet;
 use maildir_store::{Flags, Folder, Message, View};
 use tokio::time::Instant;
@@ -159,6 +159,9 @@ impl Numbers {
         let Some(last) = self.view.messages.last().map(|m| m.uid) else {
             return;
         };
+        // A session that only reads is told of the same messages again and again.
+        let known = self.recent.last().map_or(0, |range| *range.end());
+        let first = first.max(known.saturating_add(1));
         if first <= last {
             self.recent.push(first..=last);
         }
@@ -211,7 +214,10 @@ pub(crate) fn wire_flags(view: &View, message: &Message) -> WireFlags {
 }
 
 /// The flags of a command in the store's terms; `$Forwarded` stays a keyword, the store knows it.
-pub(crate) fn store_flags(flags: &WireFlags) -> (Flags, Vec<String>) {
+pub(crate) fn store_flags(flags: &WireFlags) -> Result<(Flags, Vec<String>), Tagged> {
+    if flags.keywords.iter().any(|keyword| keyword.len() > MAX_KEYWORD) {
+        return Err(Tagged::no_code(Code::Limit, "Keyword too long"));
+    }
     let system = [
         (flags.answered, Flags::ANSWERED),
         (flags.flagged, Flags::FLAGGED),
@@ -223,5 +229,8 @@ pub(crate) fn store_flags(flags: &WireFlags) -> (Flags, Vec<String>) {
     for (_, flag) in system.iter().filter(|(on, _)| *on) {
         set.insert(*flag);
     }
-    (set, flags.keywords.clone())
+    Ok((set, flags.keywords.clone()))
 }
+
+/// Octets of a keyword.
+const MAX_KEYWORD: usize = 255;

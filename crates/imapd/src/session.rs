@@ -191,13 +191,8 @@ impl Session {
         let read_only = selected.read_only;
         let (latest, first_recent) = store::blocking(move || {
             let latest = if fresh { folder.view() } else { folder.refresh()? };
-            let first_recent = if latest.uid_next == view.uid_next {
-                None
-            } else if read_only {
-                Some(folder.peek_recent())
-            } else {
-                Some(folder.take_recent()?)
-            };
+            let news = latest.uid_next != view.uid_next;
+            let first_recent = news.then(|| store::first_recent(&folder, read_only));
             Ok((latest, first_recent))
         })
         .await?;

@@ -3,7 +3,7 @@
 use auth_api::sasl::Account;
 use imap_proto::name::WireName;
 use imap_proto::response::Code;
-use maildir_store::{FolderName, Owner, Store, StoreError};
+use maildir_store::{Folder, FolderName, Owner, Store, StoreError};
 
 use crate::config::Settings;
 use crate::error::{StoreFailure, Tagged};
@@ -41,6 +41,15 @@ pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, StoreFailure> {
     Ok(daemon::blocking(work).await??)
+}
+
+/// The first UID that is recent for a session, which takes them over unless it only reads. Where that cannot
+/// be written down (a disk that is full or read-only) others will hear of them again. Blocks.
+pub(crate) fn first_recent(folder: &Folder, read_only: bool) -> u32 {
+    if read_only {
+        return folder.peek_recent();
+    }
+    folder.take_recent().unwrap_or_else(|_| folder.peek_recent())
 }
 
 /// A folder by the name on the wire.

@@ -3,12 +3,12 @@
 use std::io::Write as _;
 
 use events::access;
-use imap_proto::command::{self, Command, Flags as WireFlags, TaggedCommand};
+use imap_proto::command::{self, Command, TaggedCommand};
 use imap_proto::date::DateTime;
 use imap_proto::framing::Input;
 use imap_proto::name::WireName;
 use imap_proto::response::{Code, Response};
-use maildir_store::{NewMessage, StoreError};
+use maildir_store::{Flags, NewMessage, StoreError};
 use tokio::time::Instant;
 
 use super::folders::{target, user};
@@ -22,8 +22,8 @@ use crate::store;
 struct Incoming {
     message: NewMessage,
     lines: LineEnds,
-    /// What the command said.
-    flags: WireFlags,
+    flags: Flags,
+    keywords: Vec<String>,
     date: Option<DateTime>,
     folder: String,
     size: u64,
@@ -69,6 +69,7 @@ async fn begin(session: &mut Session, command: Command, size: u64) -> Result<Inc
     let Command::Append { mailbox, flags, date } = command else {
         return Err(Tagged::bad("Invalid arguments").into());
     };
+    let (flags, keywords) = store_flags(&flags)?;
     let folder = destination(session, &mailbox).await?;
     if size == 0 {
         return Err(Tagged::no_code(Code::Cannot, "A message cannot be empty").into());
@@ -79,6 +80,7 @@ async fn begin(session: &mut Session, command: Command, size: u64) -> Result<Inc
         message,
         lines: LineEnds::default(),
         flags,
+        keywords,
         date,
         folder: name,
         size,
@@ -149,13 +151,13 @@ async fn commit(session: &mut Session, incoming: Incoming) -> Result<Tagged, Sto
     let Incoming {
         message,
         flags,
+        keywords,
         date,
         folder,
         size,
         ..
     } = incoming;
     let (validity, uid) = store::blocking(move || {
-        let (flags, keywords) = store_flags(&flags);
         let keywords: Vec<&str> = keywords.iter().map(String::as_str).collect();
         message.commit(flags, &keywords, date.map(|date| date.unix))
     })

@@ -24,11 +24,7 @@ pub(super) async fn run(session: &mut Session, mailbox: &WireName, read_only: bo
     let (folder, view, first_recent) = store::blocking(move || {
         let folder = account.folder(&wanted)?;
         let view = folder.refresh()?;
-        let first_recent = if read_only {
-            folder.peek_recent()
-        } else {
-            folder.take_recent()?
-        };
+        let first_recent = store::first_recent(&folder, read_only);
         Ok((folder, view, first_recent))
     })
     .await?;

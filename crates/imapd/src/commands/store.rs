@@ -37,7 +37,7 @@ pub(super) async fn run(
         StoreOperation::Remove => FlagOp::Remove,
         StoreOperation::Replace => FlagOp::Replace,
     };
-    let (flags, keywords) = store_flags(flags);
+    let (flags, keywords) = store_flags(flags)?;
     let wanted = Arc::clone(&uids);
     if !uids.is_empty() {
         store::blocking(move || {

@@ -332,6 +332,56 @@ async fn a_large_message_goes_out_piece_by_piece() {
 }
 
 #[tokio::test]
+async fn several_large_parts_in_one_response() {
+    let world = World::new("").await;
+    let (first, second) = ("a1\n".repeat(50_000), "b2\n".repeat(60_000));
+    world.put(
+        "1.a",
+        &format!("Content-Type: multipart/mixed; boundary=x\n\n--x\n\n{first}\n--x\n\n{second}\n--x--\n"),
+    );
+    let mut client = world.select("INBOX").await;
+    let (first, second) = (first.replace('\n', "\r\n"), second.replace('\n', "\r\n"));
+    client
+        .send("t FETCH 1 (BODY.PEEK[1] BODY.PEEK[2] BODY.PEEK[1]<4.100000> RFC822.SIZE)\r\n")
+        .await;
+    let response = client.answer("t").await.remove(0);
+    let expected = format!(
+        "* 1 FETCH (BODY[1] {{{}}}\r\n{first} BODY[2] {{{}}}\r\n{second} BODY[1]<4> {{100000}}\r\n{} RFC822.SIZE ",
+        first.len(),
+        second.len(),
+        &first[4..100_004]
+    );
+    assert!(response.starts_with(&expected), "{:.200}", response);
+}
+
+#[tokio::test]
+async fn only_readers_see_the_same_recent_messages() {
+    let world = World::new("").await;
+    world.put("1.a", &plain("one"));
+    let mut reader = world.log_in().await;
+    assert!(
+        reader
+            .command("EXAMINE INBOX")
+            .await
+            .contains(&"* 1 RECENT".to_owned())
+    );
+    world.put("2.b", &plain("two"));
+    assert_eq!(reader.ok("NOOP").await, ["* 2 EXISTS", "* 2 RECENT"]);
+    let long = "k".repeat(256);
+    let mut writer = world.select("INBOX").await;
+    writer
+        .tagged(&format!("STORE 1 +FLAGS ({long})"), "NO [LIMIT]")
+        .await;
+    assert!(
+        writer
+            .append(&format!("INBOX ({long})"), "a: b")
+            .await
+            .starts_with("NO [LIMIT]")
+    );
+    assert_eq!(writer.ok("SEARCH 5:9").await, ["* SEARCH"]);
+}
+
+#[tokio::test]
 async fn a_message_that_cannot_be_read_costs_only_itself() {
     // robustness.md I35
     let world = World::new("").await;

@@ -2,8 +2,9 @@
 //! sent, so that a client which reads slowly costs one piece.
 
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io;
 use std::ops::Range;
+use std::os::unix::fs::FileExt;
 
 use message::mime::Crlf;
 
@@ -18,8 +19,9 @@ pub(super) enum Piece {
 /// The rest of a range of a message file, as CRLF text. The file stays readable when it is expunged.
 pub(super) struct Body {
     file: File,
-    /// Stored octets that are still to be read.
-    unread: u64,
+    /// Stored octets that are still to be read. Positions and not the file's own offset, which the bodies
+    /// of one message share.
+    unread: Range<u64>,
     crlf: Crlf,
     /// Octets of the text that were announced and not made yet.
     owed: u64,
@@ -27,15 +29,13 @@ pub(super) struct Body {
 
 impl Body {
     /// `len` octets were announced of what `crlf` delivers of `range`.
-    pub(super) fn new(mut file: File, range: &Range<usize>, crlf: Crlf, len: u64) -> io::Result<Self> {
-        file.seek(SeekFrom::Start(range.start as u64))?;
-        let unread = (range.end - range.start) as u64;
-        Ok(Self {
+    pub(super) fn new(file: File, range: &Range<usize>, crlf: Crlf, len: u64) -> Self {
+        Self {
             file,
-            unread,
+            unread: range.start as u64..range.end as u64,
             crlf,
             owed: len,
-        })
+        }
     }
 
     /// Whether everything was made that was announced.
@@ -46,13 +46,14 @@ impl Body {
     /// Makes the next piece. Fails where the file became shorter than it was: the announced octets cannot
     /// be had. Blocks.
     pub(super) fn next(&mut self) -> io::Result<Vec<u8>> {
-        let mut raw = Vec::new();
-        let want = self.unread.min(READ);
-        (&mut self.file).take(want).read_to_end(&mut raw)?;
-        if raw.is_empty() {
+        let want = (self.unread.end - self.unread.start).min(READ);
+        let mut raw = vec![0; usize::try_from(want).unwrap_or(0)];
+        let read = self.file.read_at(&mut raw, self.unread.start)?;
+        if read == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        self.unread -= raw.len() as u64;
+        raw.truncate(read);
+        self.unread.start += read as u64;
         let mut text = Vec::with_capacity(raw.len() + raw.len() / 32);
         self.crlf.encode(&raw, &mut text);
         // Never more than was announced, whatever happened to the file.

@@ -208,7 +208,7 @@ fn section(
     fetch::section(&mut response.text, item, Some(len));
     match &found {
         mime::Section::Stored(range) if len > SMALL => {
-            let body = Body::new(source.file.try_clone()?, range, crlf, len)?;
+            let body = Body::new(source.file.try_clone()?, range, crlf, len);
             response.push(body);
         }
         _ => crlf.encode(stored, &mut response.text),
@@ -275,7 +275,7 @@ mod tests {
         let mark = response.mark();
         response.text.extend_from_slice(b"second {1}");
         let file = tempfile::tempfile().unwrap();
-        response.push(Body::new(file, &(0..1), Crlf::all(), 1).unwrap());
+        response.push(Body::new(file, &(0..1), Crlf::all(), 1));
         response.text.extend_from_slice(b" rest");
         response.back_to(mark);
         let pieces = response.finish();

@@ -73,7 +73,11 @@ impl<'a> Reading<'a> {
         }
         match &self.source {
             Some(source) if source.complete => Ok(source.structure.size()),
-            _ => Ok(self.folder.size(self.uid)?),
+            _ => match self.folder.cached_size(self.uid) {
+                Some(size) => Ok(size),
+                // As the message has to be read, everything is learned of it.
+                None => Ok(self.metadata()?.size),
+            },
         }
     }
 
