@@ -85,15 +85,17 @@ impl Daemon for Pop3d {
         let mut listeners = ctx.listen(CLEAR_SERVICE, &settings.listen)?;
         listeners.extend(ctx.listen(TLS_SERVICE, &settings.listen_tls)?);
         let disk = durable::Disk::new();
+        disk.on_alarm(volume::tell);
         let maildirs = Maildirs {
             base: disk.open_root(&settings.virtual_mailbox_base)?,
             store: maildir_store::Store::new(disk, &settings.myhostname),
         };
         let watch = tokio::spawn(volume::watch(maildirs.clone(), ctx.shutdown.clone()));
-        let shared = Arc::new(Shared::new(ctx.clone(), maildirs));
+        let shared = Arc::new(Shared::new(ctx.clone(), maildirs.clone()));
         ctx.ready();
         daemon::serve(&ctx, listeners, Arc::new(Pop3 { shared })).await;
         watch.await?;
+        volume::settle(maildirs).await;
         Ok(())
     }
 }

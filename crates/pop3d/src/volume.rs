@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use daemon::CancellationToken;
+use durable::Alarm;
 
 use crate::maildrop::Maildirs;
 
@@ -19,11 +20,35 @@ pub(crate) async fn watch(maildirs: Maildirs, shutdown: CancellationToken) {
         let volume = maildirs.clone();
         let tested = daemon::blocking(move || volume.store.disk().self_test(&volume.base)).await;
         match tested {
-            Ok(Ok(())) => tracing::info!("the mail volume passed its test and is trusted again"),
+            // Told by `tell`.
+            Ok(Ok(())) => {}
             Ok(Err(error)) => {
                 tracing::error!(error = daemon::describe(&error), "the mail volume is not trusted");
             }
             Err(error) => tracing::error!(%error, "the mail volume could not be tested"),
         }
+    }
+}
+
+/// Logs what the disk says.
+pub(crate) fn tell(alarm: &Alarm) {
+    match alarm {
+        Alarm::SyncFailed { name, reason, .. } => {
+            tracing::error!(
+                name,
+                reason,
+                "a sync failed; nothing is removed until the mail volume passes a test"
+            );
+        }
+        Alarm::Recovered { .. } => tracing::warn!("the mail volume passed its test and is trusted again"),
+    }
+}
+
+/// Keeps what was put off by a second (flags, removals), at the end of the process.
+pub(crate) async fn settle(maildirs: Maildirs) {
+    match daemon::blocking(move || maildirs.store.disk().flush()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::error!(error = daemon::describe(&error), "the last changes are not safe"),
+        Err(error) => tracing::error!(%error, "the last changes are not safe"),
     }
 }
