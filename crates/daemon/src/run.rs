@@ -186,6 +186,11 @@ fn start<D: Daemon>(
     });
     // Blocking work that has begun (a write, a hash) may come to its end.
     runtime.shutdown_timeout(LAST_WAIT);
+    let reason = result
+        .as_ref()
+        .err()
+        .map_or_else(|| "told to".to_owned(), |error| describe(error.as_ref()));
+    events.emit(About::process(), process::Kind::Stopped { reason });
     events.flush(LAST_WAIT);
     if result.is_ok() {
         tracing::info!("{} has stopped", D::NAME);

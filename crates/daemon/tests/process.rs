@@ -305,6 +305,7 @@ fn reload_and_stop() {
         [
             "config_reloaded",
             "stopping",
+            "stopped",
             "started",
             "config_reloaded",
             "config_refused",

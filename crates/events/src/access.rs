@@ -1,11 +1,12 @@
 //! What imapd and pop3d decide: sessions, logins, changes of mailboxes.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::values::Tls;
 
 /// A decision of imapd or pop3d.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Kind {
     /// A client connected.

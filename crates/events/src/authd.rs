@@ -1,11 +1,12 @@
 //! What authd decides: logins, administration, the state of its database.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::values::Step;
 
 /// A decision of authd.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Kind {
     /// A login was judged good.

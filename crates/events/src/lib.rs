@@ -30,6 +30,7 @@ mod log;
 pub mod process;
 pub mod qmgr;
 pub mod read;
+pub mod reference;
 pub mod smtpd;
 mod values;
 

@@ -1,9 +1,10 @@
 //! What every daemon says of itself.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Start, stop, reloads, trouble.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Kind {
     /// The process is up.
@@ -17,8 +18,8 @@ pub enum Kind {
     Stopping {},
     /// The process ends.
     Stopped {
-        /// Sessions that had not ended at the deadline.
-        aborted: u64,
+        /// `told to`, or the error that ended it.
+        reason: String,
     },
     /// The configuration was read again and is in force.
     ConfigReloaded {},

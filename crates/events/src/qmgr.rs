@@ -1,12 +1,13 @@
 //! What qmgr decides: routes, attempts, waits, reports, the end of a message.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::values::{Delivery, Reply, Step, Tls};
 
 /// A decision of qmgr. The message is the event's `id`, the recipient its `recipient`; a report names the
 /// message that caused it as `parent`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Kind {
     /// A message was found in the spool.

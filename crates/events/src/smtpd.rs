@@ -1,12 +1,13 @@
 //! What smtpd decides, from the connection to the reply to the message.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::values::{Delivery, Reply, Step, Tls};
 
 /// A decision of smtpd. Those of a session name it; those of a message name its id too, and those of one
 /// recipient the index.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Kind {
     /// A client connected.

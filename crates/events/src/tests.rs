@@ -272,3 +272,63 @@ fn no_kind_has_a_field_of_the_envelope() {
     }
     assert!(checked > 50);
 }
+
+#[test]
+fn the_page_is_fresh_and_every_kind_is_explained() {
+    let text = reference::markdown();
+    assert!(text.contains("### `recipient_accepted`") && text.matches("### `").count() > 60);
+    for line in text.lines().filter(|line| line.starts_with("- `")) {
+        assert!(!line.ends_with(": "), "no doc comment: {line}");
+        assert!(!line.contains("()"), "no type: {line}");
+    }
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/formats/events.md");
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(&file, &text).unwrap();
+    }
+    let committed = std::fs::read_to_string(&file).unwrap_or_default();
+    assert!(
+        committed == text,
+        "docs/formats/events.md is stale: run UPDATE=1 cargo test -p events"
+    );
+}
+
+/// A kind that nothing says would be a promise that is not kept.
+#[test]
+fn every_kind_is_said_somewhere() {
+    fn sources(dir: &Path, out: &mut String) {
+        for entry in std::fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                sources(&path, out);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                out.push_str(&std::fs::read_to_string(&path).unwrap());
+            }
+        }
+    }
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let access: &[&str] = &["imapd", "pop3d"];
+    let speakers: [(&str, &[&str]); 6] = [
+        ("process", &["daemon", "events"]),
+        ("smtpd", &["smtpd"]),
+        ("authd", &["authd"]),
+        ("qmgr", &["qmgr"]),
+        ("deliver", &["deliver"]),
+        ("access", access),
+    ];
+    for (file, daemons) in speakers {
+        let mut code = String::new();
+        for daemon in daemons {
+            sources(&here.join("..").join(daemon).join("src"), &mut code);
+        }
+        let own = std::fs::read_to_string(here.join(format!("src/{file}.rs"))).unwrap();
+        let kinds = own
+            .lines()
+            .filter_map(|line| line.strip_prefix("    ")?.split_once(" {"));
+        for (name, _) in kinds.filter(|(name, _)| name.chars().all(char::is_alphanumeric)) {
+            assert!(
+                code.contains(&format!("Kind::{name}")),
+                "nobody says {file}::Kind::{name}"
+            );
+        }
+    }
+}

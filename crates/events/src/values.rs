@@ -1,9 +1,10 @@
 //! Values that events of several daemons hold.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// An SMTP or LMTP reply, ours or a remote server's.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Reply {
     /// The three-digit code.
     pub code: u16,
@@ -36,7 +37,7 @@ impl std::fmt::Display for Reply {
 }
 
 /// One step of the way from an address to its deliveries: the question and the row that answered it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Step {
     /// The question, e.g. `alias`.
     pub question: String,
@@ -47,7 +48,7 @@ pub struct Step {
 }
 
 /// One delivery that a recipient was resolved to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Delivery {
     /// The recipient's index in the message, as in [`crate::Event::recipient`] of what follows.
     pub index: u32,
@@ -61,7 +62,7 @@ pub struct Delivery {
 }
 
 /// A TLS layer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Tls {
     /// e.g. `TLSv1.3`.
     pub version: String,
