@@ -262,3 +262,38 @@ async fn endless_lines_and_late_logins() {
     client.closed().await;
     world.wait_for_reason("timeout").await;
 }
+
+#[tokio::test]
+async fn messages_that_another_program_removed() {
+    let world = World::new("").await;
+    world.put("1.a", &message("one"));
+    world.put("2.b", &message("two"));
+    let mut client = world.connect();
+    client.expect("+OK").await;
+    client.log_in().await;
+    world.remove_all();
+    client
+        .say("RETR 1", "-ERR The message has been removed meanwhile.")
+        .await;
+    client.say("DELE 2", "+OK").await;
+    client.say("QUIT", "+OK Bye-bye.").await;
+    client.closed().await;
+    assert!(world.unique_ids().await.is_empty());
+}
+
+#[tokio::test]
+async fn removals_that_fail_are_told() {
+    let world = World::new("").await;
+    world.put("1.a", &message("one"));
+    let mut client = world.connect();
+    client.expect("+OK").await;
+    client.log_in().await;
+    client.say("DELE 1", "+OK").await;
+    world.refuse_removals(true);
+    client
+        .say("QUIT", "-ERR [SYS/TEMP] Some deleted messages were not removed.")
+        .await;
+    client.closed().await;
+    world.refuse_removals(false);
+    assert_eq!(world.unique_ids().await.len(), 1);
+}

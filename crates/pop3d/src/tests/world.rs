@@ -1,9 +1,11 @@
 //! What a test stands on: a Maildir, the fake authd, sessions over pipes, and a client that reads lines.
 
 use std::fs;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use auth_api::Role;
@@ -11,6 +13,7 @@ use auth_api::sasl::LoginContext;
 use auth_api::server::{Limits, Services, Unserved, serve};
 use config::Config;
 use daemon::{CancellationToken, Context};
+use durable::{Op, Probe};
 use events::Memory;
 use tokio::io::{
     AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, DuplexStream, ReadHalf, WriteHalf, duplex, split,
@@ -28,12 +31,28 @@ use crate::session::Session;
 const LIMIT: Duration = Duration::from_secs(10);
 
 pub(super) struct World {
+    refuse: Arc<AtomicBool>,
     place: tempfile::TempDir,
     shared: Arc<Shared>,
     ctx: Context<Settings>,
     memory: Memory,
     stop: CancellationToken,
     authd: std::sync::Mutex<Option<JoinHandle<()>>>,
+}
+
+/// A disk that refuses removals while the flag is up.
+#[derive(Debug)]
+struct Refusing(Arc<AtomicBool>);
+
+impl Probe for Refusing {
+    fn before(&self, op: &Op<'_>) -> io::Result<()> {
+        match op {
+            Op::Unlink { .. } if self.0.load(Ordering::Relaxed) => {
+                Err(io::Error::other("removals are refused"))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// A message of 22 octets on the wire for a subject of three letters.
@@ -65,7 +84,8 @@ impl World {
             },
             stop.clone(),
         );
-        let disk = durable::Disk::new();
+        let refuse = Arc::new(AtomicBool::new(false));
+        let disk = durable::Disk::with_probe(Arc::new(Refusing(Arc::clone(&refuse))));
         let maildirs = Maildirs {
             base: disk.open_root(&settings.virtual_mailbox_base).unwrap(),
             store: maildir_store::Store::new(disk, "mx.test"),
@@ -73,6 +93,7 @@ impl World {
         let (ctx, memory) = Context::for_test(config, settings);
         let shared = Arc::new(Shared::new(ctx.clone(), maildirs));
         Self {
+            refuse,
             place,
             shared,
             ctx,
@@ -94,6 +115,20 @@ impl World {
         let tmp = self.maildir().join("tmp").join(name);
         fs::write(&tmp, message).unwrap();
         fs::rename(tmp, self.maildir().join("new").join(name)).unwrap();
+    }
+
+    /// Removes all messages behind the server's back.
+    pub(super) fn remove_all(&self) {
+        for part in ["new", "cur"] {
+            for file in fs::read_dir(self.maildir().join(part)).unwrap() {
+                fs::remove_file(file.unwrap().path()).unwrap();
+            }
+        }
+    }
+
+    /// From now on no file can be removed, as on a volume that failed.
+    pub(super) fn refuse_removals(&self, refuse: bool) {
+        self.refuse.store(refuse, Ordering::Relaxed);
     }
 
     /// The first lines of all messages.
