@@ -157,10 +157,7 @@ impl<D: Directory, S: AsyncRead + AsyncWrite + Unpin + Send> Peer<D, S> {
             Some(Ok(id)) => id,
             Some(Err(_)) => return error::bad_parameter(XID),
         };
-        let (volume, settings) = (Arc::clone(&self.server.volume), Arc::clone(&self.settings));
-        let room =
-            daemon::blocking(move || volume.has_room(&settings.mail_root, settings.message_size_limit)).await;
-        if !room.unwrap_or(false) {
+        if !self.has_room().await {
             return error::no_space();
         }
         self.transaction = Some(Transaction {
@@ -171,6 +168,16 @@ impl<D: Directory, S: AsyncRead + AsyncWrite + Unpin + Send> Peer<D, S> {
             spill: None,
         });
         reply::mail_ok()
+    }
+
+    async fn has_room(&self) -> bool {
+        let now = self.server.ctx.clock.instant();
+        let (volume, settings) = (Arc::clone(&self.server.volume), Arc::clone(&self.settings));
+        if volume.had_room(&settings.mail_root, now) {
+            return true;
+        }
+        let look = move || volume.has_room(&settings.mail_root, settings.message_size_limit, now);
+        daemon::blocking(look).await.unwrap_or(false)
     }
 
     async fn rcpt(&mut self, rcpt: &Rcpt) -> Reply {
@@ -243,18 +250,23 @@ impl<D: Directory, S: AsyncRead + AsyncWrite + Unpin + Send> Peer<D, S> {
             }
         };
         let content = Arc::new(content);
-        let tasks: Vec<_> = recipients
-            .into_iter()
-            .map(|delivery| delivery.spawn(&content))
-            .collect();
+        if recipients.len() == 1 {
+            // The common case needs no task of its own.
+            for delivery in recipients {
+                let reply = delivery.run(Arc::clone(&content)).await;
+                self.session.answer(&reply);
+            }
+            return Ok(());
+        }
+        let start = |delivery: Delivery<D>| tokio::spawn(delivery.run(Arc::clone(&content)));
+        let tasks: Vec<_> = recipients.into_iter().map(start).collect();
         for task in tasks {
             // While one copy is waited for, the client may already hear of those before it.
             if !task.is_finished() {
                 self.flush().await?;
             }
-            let reply = task
-                .await
-                .unwrap_or_else(|_| error::with_id(451, (4, 3, 0), "Internal fault", id));
+            let reply = task.await;
+            let reply = reply.unwrap_or_else(|_| error::with_id(451, (4, 3, 0), "Internal fault", id));
             self.session.answer(&reply);
         }
         Ok(())
@@ -325,44 +337,42 @@ struct Delivery<D> {
 }
 
 impl<D: Directory> Delivery<D> {
-    /// Runs on, also when the client goes away: the claim is held until the copy is durable or given up.
-    fn spawn(self, content: &Arc<Content>) -> tokio::task::JoinHandle<Reply> {
-        let content = Arc::clone(content);
-        tokio::spawn(async move {
-            let key = DeliveryKey {
-                id: self.id,
-                recipient: self.recipient.index,
+    /// Makes the copy. What has begun on the disk comes to its end even where this is dropped: the claim
+    /// is held until the copy is durable or given up.
+    async fn run(self, content: Arc<Content>) -> Reply {
+        let key = DeliveryKey {
+            id: self.id,
+            recipient: self.recipient.index,
+        };
+        let claim = self.server.claims.claim(key).await;
+        let id = self.id;
+        let about = About::session(self.session_id)
+            .mail(id)
+            .recipient(self.recipient.index);
+        let events = self.server.ctx.events.clone();
+        let to = self.recipient.address.clone();
+        let done = daemon::blocking(move || {
+            let job = Job {
+                store: &self.server.store,
+                mail_root: &self.settings.mail_root,
+                id,
+                sender: &self.sender,
+                recipient: &self.recipient,
+                search: self.recipient.repeated || claim.waited,
             };
-            let claim = self.server.claims.claim(key).await;
-            let id = self.id;
-            let about = About::session(self.session_id)
-                .mail(id)
-                .recipient(self.recipient.index);
-            let events = self.server.ctx.events.clone();
-            let to = self.recipient.address.clone();
-            let done = daemon::blocking(move || {
-                let job = Job {
-                    store: &self.server.store,
-                    mail_root: &self.settings.mail_root,
-                    id,
-                    sender: &self.sender,
-                    recipient: &self.recipient,
-                    search: self.recipient.repeated || claim.waited,
-                };
-                let outcome = job.run(&content);
-                drop(claim);
-                outcome
-            });
-            let outcome = done.await.unwrap_or_else(|error| Outcome {
-                reply: error::reply_to(&fault(&error), id),
-                events: Vec::new(),
-            });
-            for event in outcome.events {
-                events.emit(about, event);
-            }
-            log(id, &to.to_string(), &outcome.reply);
-            outcome.reply
-        })
+            let outcome = job.run(&content);
+            drop(claim);
+            outcome
+        });
+        let outcome = done.await.unwrap_or_else(|error| Outcome {
+            reply: error::reply_to(&fault(&error), id),
+            events: Vec::new(),
+        });
+        for event in outcome.events {
+            events.emit(about, event);
+        }
+        log(id, &to.to_string(), &outcome.reply);
+        outcome.reply
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use durable::{Dir, Pending, Stat};
+use durable::{Dir, FileKind, Pending, Stat};
 
 use crate::account::AccountShared;
 use crate::cache::Cache;
@@ -103,6 +103,7 @@ impl Folder {
         };
         let (tmp, new, cur) = (sub("tmp")?, sub("new")?, sub("cur")?);
         durable::wait_all(made).doing("make the folder durable")?;
+        clean_tmp(&tmp, account.store.now());
         let (log, content) = {
             let _lock = dir.lock(LOCK, FILE_MODE).doing("lock the folder")?;
             load_or_create(&account, &dir)?
@@ -557,6 +558,19 @@ impl Content {
     }
 }
 
+/// Removes what lies in `tmp/` for 36 hours (compat.md 4.2): nobody completes it any more.
+fn clean_tmp(tmp: &Dir, now: SystemTime) {
+    let old = |time: SystemTime| now.duration_since(time).is_ok_and(|age| age > TMP_AGE);
+    for entry in tmp.list().unwrap_or_default() {
+        let garbage = tmp
+            .stat(&entry.name)
+            .is_ok_and(|stat| stat.kind == FileKind::File && old(stat.changed) && old(stat.modified));
+        if garbage {
+            let _ = tmp.discard(&entry.name);
+        }
+    }
+}
+
 /// Reads the log of a folder; where there is none that can be used, begins one with a new UIDVALIDITY. Under
 /// the folder's lock.
 fn load_or_create(account: &AccountShared, dir: &Dir) -> Result<(UidLog, Content), StoreError> {
@@ -592,4 +606,7 @@ pub(crate) fn seconds_of(time: SystemTime) -> i64 {
     }
 }
 
+/// After this a file in tmp/ is garbage.
+const TMP_AGE: Duration = Duration::from_secs(36 * 3600);
+/// A log changed less than this ago may hold records that were not synced.
 const FRESH: Duration = Duration::from_secs(120);

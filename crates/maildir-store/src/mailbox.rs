@@ -1,7 +1,5 @@
 //! Delivery into a Maildir: tmp/ to new/ in the durable order, one delivery key at most once.
 
-use std::time::{Duration, SystemTime};
-
 use durable::{Dir, FileKind, Staged};
 use mail_types::DeliveryKey;
 
@@ -123,22 +121,6 @@ impl Mailbox {
         }
         Ok(false)
     }
-
-    /// Removes what lies in `tmp/` for 36 hours (compat.md 4.2). Returns how many files went.
-    pub fn clean_tmp(&self) -> Result<usize, StoreError> {
-        let now = self.store.now();
-        let mut removed = 0;
-        for entry in self.tmp.list().doing("list tmp")? {
-            let Ok(stat) = self.tmp.stat(&entry.name) else {
-                continue;
-            };
-            let old = is_older(now, stat.changed) && is_older(now, stat.modified);
-            if old && stat.kind == FileKind::File && self.tmp.discard(&entry.name).is_ok() {
-                removed += 1;
-            }
-        }
-        Ok(removed)
-    }
 }
 
 /// A message on its way into a mailbox. Dropped, it is removed again.
@@ -181,10 +163,3 @@ impl Incoming {
         })
     }
 }
-
-fn is_older(now: SystemTime, time: SystemTime) -> bool {
-    now.duration_since(time).is_ok_and(|age| age > TMP_AGE)
-}
-
-/// After this a file in tmp/ is garbage.
-const TMP_AGE: Duration = Duration::from_secs(36 * 3600);

@@ -201,15 +201,18 @@ fn id(number: u32) -> String {
     format!("{number:020}")
 }
 
+/// Which operations are refused, and with what.
+type Refusing = (fn(&Op<'_>) -> bool, i32);
+
 /// Refuses operations as the test says at that moment.
 #[derive(Debug, Default)]
 struct Switch {
-    refuse: Mutex<Option<(fn(&Op<'_>) -> bool, i32)>>,
+    refuse: Mutex<Option<Refusing>>,
     hits: Mutex<usize>,
 }
 
 impl Switch {
-    fn set(&self, refuse: Option<(fn(&Op<'_>) -> bool, i32)>) {
+    fn set(&self, refuse: Option<Refusing>) {
         *self.refuse.lock().unwrap() = refuse;
     }
 }
