@@ -160,7 +160,7 @@ fn comment(text: &str) -> String {
 }
 
 const MARKDOWN_HEAD: &str = "\
-<!-- Generated from crates/config: run `UPDATE=1 cargo test -p config` after a change there. -->
+<!-- Generated from crates/config: run `cargo xtask codegen` after a change there. -->
 # Configuration
 
 All processes read one TOML file, `/etc/postrider/postrider.toml` unless `--config` names another. `--config` may be

@@ -104,7 +104,7 @@ fn text(schema: &Value) -> String {
 }
 
 const HEAD: &str = "\
-<!-- Generated from crates/events: run `UPDATE=1 cargo test -p events` after a change there. -->
+<!-- Generated from crates/events: run `cargo xtask codegen` after a change there. -->
 # The decision log
 
 Each daemon writes each of its decisions as one line of JSON to `events_dir/DAEMON.jsonl` (mode 0640). `mailctl trace`
