@@ -5,10 +5,11 @@ use anyhow::Result;
 use crate::cargo::{self, cargo};
 
 /// The tests that compare a generated file with its source; with `UPDATE=1` they write it.
-const GENERATORS: [(&str, &str); 3] = [
+const GENERATORS: [(&str, &str); 4] = [
     ("auth-api", "generated"),
     ("queue-api", "generated"),
     ("config", "reference"),
+    ("events", "reference"),
 ];
 
 /// Writes all of them.
