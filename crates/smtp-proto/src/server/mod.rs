@@ -20,8 +20,6 @@ mod dispatch;
 mod event;
 
 #[cfg(test)]
-mod model_tests;
-#[cfg(test)]
 mod tests;
 
 use std::sync::Arc;

@@ -17,7 +17,8 @@ use smtpd::server::App;
 use smtpd::session::{Client, Session};
 use spool::{Owner, Spool, StoredMessage};
 use tempfile::TempDir;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
@@ -93,6 +94,22 @@ impl Site {
     /// Connects and reads nothing.
     pub fn open(&self, service: &str) -> Dialogue {
         let (near, far) = tokio::io::duplex(64 * 1024);
+        self.serve(service, far);
+        self.dialogue(Box::new(near))
+    }
+
+    /// The same over a socket.
+    pub async fn open_tcp(&self, service: &str) -> Dialogue {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        near.set_nodelay(true).unwrap();
+        let (far, _) = listener.accept().await.unwrap();
+        far.set_nodelay(true).unwrap();
+        self.serve(service, far);
+        self.dialogue(Box::new(near))
+    }
+
+    fn serve(&self, service: &str, stream: impl Io + Sync + 'static) {
         let service = Arc::clone(&self.app.ctx.settings().services[service]);
         let client = Client {
             address: Some("192.0.2.1:1234".parse().unwrap()),
@@ -100,9 +117,12 @@ impl Site {
             exempt: false,
             stressed: false,
         };
-        tokio::spawn(Session::new(Arc::clone(&self.app), service, far, client).run());
+        tokio::spawn(Session::new(Arc::clone(&self.app), service, stream, client).run());
+    }
+
+    fn dialogue(&self, stream: Box<dyn Io>) -> Dialogue {
         Dialogue {
-            stream: Stream::Plain(near),
+            stream: Stream::Plain(stream),
             buffer: Vec::new(),
             certificate: self.certificate.clone(),
         }
@@ -163,12 +183,13 @@ pub fn body(message: &StoredMessage) -> String {
 }
 
 enum Stream {
-    Plain(DuplexStream),
-    Tls(Box<tokio_rustls::client::TlsStream<DuplexStream>>),
+    Plain(Box<dyn Io>),
+    Tls(Box<tokio_rustls::client::TlsStream<Box<dyn Io>>>),
     Gone,
 }
 
-trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
+/// A stream of any kind.
+pub trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
 
 /// The client's side.
