@@ -14,6 +14,12 @@ use tracing_subscriber::{EnvFilter, Registry, reload};
 /// Lines that may wait; more are dropped and counted.
 const QUEUE: usize = 8_192;
 
+/// How long lines gather before they are written together.
+const GATHER: Duration = Duration::from_millis(2);
+
+/// What is written at once, in bytes.
+const LARGEST_WRITE: usize = 1 << 16;
+
 static HANDLE: OnceLock<Handle> = OnceLock::new();
 
 struct Handle {
@@ -95,14 +101,35 @@ enum Line {
 }
 
 fn write_lines(lines: &Receiver<Line>) {
-    let stderr = io::stderr();
-    for line in lines {
-        match line {
-            // Nobody is left to be told that standard error is gone.
-            Line::Text(text) => drop(stderr.lock().write_all(&text)),
-            Line::Flush(done) => drop(done.try_send(())),
+    let mut text = Vec::new();
+    while let Ok(first) = lines.recv() {
+        // While this thread does not wait on the queue, nobody has to wake it: under load it takes what
+        // gathered meanwhile, and waking costs the speakers nothing.
+        if matches!(first, Line::Text(_)) {
+            std::thread::sleep(GATHER);
         }
+        let mut next = Some(first);
+        while let Some(line) = next {
+            match line {
+                Line::Text(line) => text.extend_from_slice(&line),
+                Line::Flush(done) => {
+                    write_out(&mut text);
+                    let _ = done.try_send(());
+                }
+            }
+            if text.len() > LARGEST_WRITE {
+                write_out(&mut text);
+            }
+            next = lines.try_recv().ok();
+        }
+        write_out(&mut text);
     }
+}
+
+/// Nobody is left to be told when standard error is gone.
+fn write_out(text: &mut Vec<u8>) {
+    let _ = io::stderr().lock().write_all(text);
+    text.clear();
 }
 
 #[derive(Clone)]
