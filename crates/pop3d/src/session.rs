@@ -97,8 +97,8 @@ impl Session {
         let mut wire = self.wire(stream);
         Authorization::greeting().write(&mut wire.out);
         let state = Authorization::new(self.policy());
-        match self.authorization(&mut wire, state).await? {
-            Next::StartTls(state) => {
+        match self.authorization(&mut wire, state).await {
+            Ok(Next::StartTls(state)) => {
                 let stream = wire.into_stream().await?;
                 self.serve_tls(stream, Some(state)).await
             }
@@ -122,20 +122,26 @@ impl Session {
             }
         };
         // A second StartTls cannot come: the policy no longer offers it.
-        let next = self.authorization(&mut wire, state).await?;
+        let next = self.authorization(&mut wire, state).await;
         self.go_on(wire, next).await
     }
 
+    /// What comes after AUTHORIZATION, and the close.
     async fn go_on<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
         mut wire: Wire<S>,
-        next: Next,
+        next: Result<Next, End>,
     ) -> Result<(), End> {
-        if let Next::Transaction((state, maildrop)) = next {
-            self.transaction(&mut wire, state, maildrop).await?;
+        let result = match next {
+            Ok(Next::Transaction((state, maildrop))) => self.transaction(&mut wire, state, maildrop).await,
+            Ok(_) => Ok(()),
+            Err(end) => Err(end),
+        };
+        match &result {
+            Ok(()) => wire.close().await,
+            Err(_) => wire.abort().await,
         }
-        wire.close().await;
-        Ok(())
+        result
     }
 
     fn wire<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: S) -> Wire<S> {

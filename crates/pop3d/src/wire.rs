@@ -14,6 +14,9 @@ use crate::error::End;
 /// How much is collected before it is written to the socket, and read from it at once.
 pub(crate) const PIECE: usize = 16 * 1024;
 
+/// How long the end of an aborted session may take.
+const LAST_WAIT: Duration = Duration::from_secs(1);
+
 /// One connection. Nothing is read while a complete line is buffered, and nothing is kept beyond a piece:
 /// a client that sends without reading, or never reads, costs two pieces of memory.
 pub(crate) struct Wire<S> {
@@ -91,6 +94,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             return Err(End::Injection);
         }
         Ok(self.stream)
+    }
+
+    /// Ends a session that came to no good end: nothing more is said, but TLS is closed as RFC 8446 6.1 wants
+    /// it, so that the client can tell the end from an attack.
+    pub(crate) async fn abort(mut self) {
+        self.out.clear();
+        let _: Result<io::Result<()>, _> = timeout(LAST_WAIT, self.stream.shutdown()).await;
     }
 
     /// Sends what is waiting and closes our side; errors no longer matter.
