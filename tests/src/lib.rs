@@ -45,6 +45,7 @@ pub mod process;
 pub mod schema;
 pub mod sink;
 pub mod site;
+pub mod trace;
 pub mod wait;
 
 pub use backend::{Backend, Form};
