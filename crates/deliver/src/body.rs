@@ -2,30 +2,50 @@
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use maildir_store::{Incoming, StoreError};
 use message::header::{self, HeaderEnd};
 
+/// How much of messages the process holds in memory.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Memory(Arc<AtomicUsize>);
+
+/// A part of [`Memory`], given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Held {
+    memory: Memory,
+    bytes: usize,
+}
+
 /// A message that is being received.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Body {
     /// With LF line ends: all of it, or what was not yet written to the file.
     buffer: Vec<u8>,
     /// The last octet was a CR whose LF is still to come.
     open_cr: bool,
+    held: Held,
 }
 
 /// A message that was received, fit to be written into any number of Maildirs.
 #[derive(Debug)]
 pub(crate) enum Content {
     /// In memory.
-    Memory(Vec<u8>),
-    /// In a file that is removed with this value. One reader at a time.
+    Memory {
+        /// The message.
+        bytes: Vec<u8>,
+        /// Its share of the memory.
+        _held: Held,
+    },
+    /// In a file that is removed with this value.
     File {
+        /// One reader at a time.
         file: Mutex<File>,
+        /// Its length.
         size: u64,
+        /// The file's name goes with it.
         _spill: Incoming,
     },
 }
@@ -37,7 +57,22 @@ pub(crate) struct Spill {
     size: u64,
 }
 
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.memory.0.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
 impl Body {
+    /// An empty message; what it takes is counted in `memory`.
+    pub(crate) fn new(memory: Memory) -> Self {
+        Self {
+            buffer: Vec::new(),
+            open_cr: false,
+            held: Held { memory, bytes: 0 },
+        }
+    }
+
     /// Takes the next octets, CRLF line ends.
     pub(crate) fn push(&mut self, mut bytes: &[u8]) {
         if self.open_cr && !bytes.is_empty() {
@@ -56,16 +91,30 @@ impl Body {
             }
         }
         self.buffer.extend_from_slice(bytes);
+        let grown = self.buffer.len() - self.held.bytes;
+        self.held.memory.0.fetch_add(grown, Ordering::Relaxed);
+        self.held.bytes += grown;
     }
 
     /// Whether it is time to write to a file.
     pub(crate) fn is_big(&self) -> bool {
-        self.buffer.len() >= IN_MEMORY
+        let scarce = self.held.memory.0.load(Ordering::Relaxed) > BUDGET;
+        self.buffer.len() >= if scarce { IN_SCARCE_MEMORY } else { IN_MEMORY }
     }
 
     /// Takes out what is in memory.
     pub(crate) fn take(&mut self) -> Vec<u8> {
+        self.held.memory.0.fetch_sub(self.held.bytes, Ordering::Relaxed);
+        self.held.bytes = 0;
         std::mem::take(&mut self.buffer)
+    }
+
+    /// The message is complete, and small.
+    pub(crate) fn finish(self) -> Content {
+        Content::Memory {
+            bytes: clean(&self.buffer),
+            _held: self.held,
+        }
     }
 }
 
@@ -98,15 +147,10 @@ impl Spill {
 }
 
 impl Content {
-    /// A small message.
-    pub(crate) fn in_memory(message: &[u8]) -> Self {
-        Self::Memory(clean(message))
-    }
-
     /// Its size without the header lines that are put on top.
     pub(crate) fn size(&self) -> u64 {
         match self {
-            Self::Memory(bytes) => bytes.len() as u64,
+            Self::Memory { bytes, .. } => bytes.len() as u64,
             Self::File { size, .. } => *size,
         }
     }
@@ -114,7 +158,7 @@ impl Content {
     /// Writes it into a mailbox.
     pub(crate) fn write_to(&self, incoming: &mut Incoming) -> Result<(), StoreError> {
         let (file, size) = match self {
-            Self::Memory(bytes) => return incoming.write(bytes),
+            Self::Memory { bytes, .. } => return incoming.write(bytes),
             Self::File { file, size, .. } => (file, *size),
         };
         let failed = |source| StoreError::Disk {
@@ -154,13 +198,17 @@ fn clean(message: &[u8]) -> Vec<u8> {
 
 /// From this size on a message goes to a file.
 const IN_MEMORY: usize = 1 << 20;
+/// The same while the budget is used up. The whole header must fit in (256 KiB, robustness.md section 3).
+const IN_SCARCE_MEMORY: usize = 384 << 10;
+/// Memory for all messages of the process together.
+const BUDGET: usize = 256 << 20;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn received(pieces: &[&[u8]]) -> Vec<u8> {
-        let mut body = Body::default();
+        let mut body = Body::new(Memory::default());
         pieces.iter().for_each(|p| body.push(p));
         body.take()
     }
@@ -176,6 +224,24 @@ mod tests {
             );
         }
         assert_eq!(received(&[b"a\r", b"", b"b\r\n"]), b"a\rb\n");
+    }
+
+    #[test]
+    fn memory_is_counted_and_scarcity_makes_files_of_smaller_messages() {
+        let memory = Memory::default();
+        let used = || memory.0.load(Ordering::Relaxed);
+        let mut body = Body::new(memory.clone());
+        body.push(&vec![b'x'; IN_SCARCE_MEMORY]);
+        assert!(used() == IN_SCARCE_MEMORY && !body.is_big());
+        memory.0.fetch_add(BUDGET, Ordering::Relaxed);
+        assert!(body.is_big());
+        let content = body.finish();
+        assert_eq!(used(), BUDGET + IN_SCARCE_MEMORY);
+        drop(content);
+        let mut body = Body::new(memory.clone());
+        body.push(b"abc");
+        body.take();
+        assert_eq!(used(), BUDGET);
     }
 
     #[test]

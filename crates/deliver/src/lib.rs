@@ -62,6 +62,7 @@ use smtp_proto::reply;
 pub use config::Settings;
 pub use directory::Directory;
 
+use crate::body::Memory;
 use crate::claims::Claims;
 use crate::volume::{TEST_INTERVAL, Volume};
 
@@ -102,6 +103,7 @@ pub struct Server<D> {
     store: Store,
     claims: Claims,
     volume: Arc<Volume>,
+    memory: Memory,
     directory: Arc<D>,
 }
 
@@ -130,6 +132,7 @@ impl<D: Directory> Server<D> {
             ctx,
             claims: Claims::default(),
             volume: Arc::new(Volume::new(disk)),
+            memory: Memory::default(),
             directory: Arc::new(directory),
         }
     }

@@ -6,6 +6,7 @@ use std::time::Instant;
 use auth_api::Trace;
 use daemon::BlockingError;
 use events::About;
+use events::deliver::Kind;
 use mail_types::{DeliveryKey, MailId, Reply, ReversePath, SessionId};
 use maildir_store::StoreError;
 use smtp_proto::command::{Mail, Rcpt};
@@ -30,6 +31,15 @@ struct Transaction {
     body: Body,
     /// A message too big for memory: its file, or why there is none.
     spill: Option<Result<Spill, StoreError>>,
+}
+
+impl Transaction {
+    /// What events of a failure are about, for each recipient.
+    fn failures(&self, session: SessionId) -> Vec<(About, String)> {
+        let about = About::session(session).mail(self.id);
+        let one = |r: &Recipient| (about.recipient(r.index), r.mailbox.address.to_string());
+        self.recipients.iter().map(one).collect()
+    }
 }
 
 /// What the loop does next, once the borrowed event is gone.
@@ -164,7 +174,7 @@ impl<D: Directory, S: AsyncRead + AsyncWrite + Unpin + Send> Peer<D, S> {
             id,
             sender: mail.path,
             recipients: Vec::new(),
-            body: Body::default(),
+            body: Body::new(self.server.memory.clone()),
             spill: None,
         });
         reply::mail_ok()
@@ -227,25 +237,28 @@ impl<D: Directory, S: AsyncRead + AsyncWrite + Unpin + Send> Peer<D, S> {
     /// The message is complete: every recipient's copy is made, side by side, and each gets its reply as
     /// soon as it and those before it are done.
     async fn end(&mut self, end: EndOfData) -> std::io::Result<()> {
-        let refuse_all = |session: &mut Session, reply: &Reply| {
-            for _ in 0..end.answers {
-                session.answer(reply);
-            }
-        };
         let Some(transaction) = self.transaction.take() else {
-            refuse_all(&mut self.session, &reply::out_of_order("need MAIL command"));
+            self.refuse_all(&end, &[], &reply::out_of_order("need MAIL command"), MISPLACED);
             return Ok(());
         };
         let id = transaction.id;
         if let Some(fault) = end.fault {
-            refuse_all(&mut self.session, &error::bad_message(fault, id));
+            let reply = error::bad_message(fault, id);
+            self.refuse_all(
+                &end,
+                &transaction.failures(self.session_id),
+                &reply,
+                "the message breaks the rules",
+            );
             return Ok(());
         }
+        let failures = transaction.failures(self.session_id);
         let (recipients, content) = match self.content(transaction).await {
             Ok((sender, recipients, content)) => (self.start(id, &sender, recipients), content),
             Err(error) => {
                 tracing::warn!(%id, "message not taken: {}", daemon::describe(&error));
-                refuse_all(&mut self.session, &error::reply_to(&error, id));
+                let (reply, reason) = (error::reply_to(&error, id), daemon::describe(&error));
+                self.refuse_all(&end, &failures, &reply, &reason);
                 return Ok(());
             }
         };
@@ -272,6 +285,21 @@ impl<D: Directory, S: AsyncRead + AsyncWrite + Unpin + Send> Peer<D, S> {
         Ok(())
     }
 
+    /// One reply for all recipients of a message that went nowhere.
+    fn refuse_all(&mut self, end: &EndOfData, failures: &[(About, String)], reply: &Reply, reason: &str) {
+        for (about, mailbox) in failures {
+            let kind = Kind::DeliveryFailed {
+                mailbox: mailbox.clone(),
+                reply: reply.into(),
+                reason: reason.to_owned(),
+            };
+            self.server.ctx.events.emit(*about, kind);
+        }
+        for _ in 0..end.answers {
+            self.session.answer(reply);
+        }
+    }
+
     async fn content(
         &self,
         transaction: Transaction,
@@ -283,11 +311,10 @@ impl<D: Directory, S: AsyncRead + AsyncWrite + Unpin + Send> Peer<D, S> {
             spill,
             ..
         } = transaction;
-        let rest = body.take();
         let content = match spill {
-            None => Content::in_memory(&rest),
+            None => body.finish(),
             Some(spill) => {
-                let mut spill = spill?;
+                let (mut spill, rest) = (spill?, body.take());
                 let finished =
                     daemon::blocking(move || spill.write(&rest).and_then(|()| spill.finish())).await;
                 finished.unwrap_or_else(|error| Err(fault(&error)))?
@@ -417,3 +444,6 @@ fn fault(error: &BlockingError) -> StoreError {
         source: durable::Error::io("run", "", source),
     }
 }
+
+/// Cannot happen: the session asks only within a transaction.
+const MISPLACED: &str = "no transaction";

@@ -11,10 +11,11 @@ use nix::fcntl::{FallocateFlags, fallocate};
 use nix::sys::stat::fstat;
 
 use crate::barrier::Barrier;
-use crate::dir::{Dir, Stat, id_of};
+use crate::dir::Dir;
 use crate::error::{Error, shown};
 use crate::pending::Pending;
 use crate::probe::{FileId, Op};
+use crate::stat::{Stat, id_of};
 
 /// An open journal. Cheap to clone. It keeps no lock: one writer at a time is the caller's rule (a mutex
 /// in the process, [`Dir::lock`] between processes); promises of several records are kept together.

@@ -50,14 +50,16 @@ mod pending;
 mod probe;
 mod selftest;
 mod staged;
+mod stat;
 
 pub use append::AppendFile;
-pub use dir::{Dir, Entry, FileKind, Lock, Space, Stat};
+pub use dir::{Dir, Lock};
 pub use disk::{Alarm, Disk};
 pub use error::{Error, Kind};
 pub use pending::{Pending, wait_all, wait_each};
 pub use probe::{FileId, Op, Probe};
 pub use staged::Staged;
+pub use stat::{Entry, FileKind, Space, Stat};
 
 #[cfg(test)]
 mod tests;

@@ -6,9 +6,10 @@ use std::os::unix::fs::FileExt;
 use nix::fcntl::{OFlag, PosixFadviseAdvice, openat, posix_fadvise};
 use nix::sys::stat::{Mode, fstat};
 
-use crate::dir::{Dir, id_of};
+use crate::dir::Dir;
 use crate::error::Error;
 use crate::probe::Op;
+use crate::stat::id_of;
 
 /// A buffer as O_DIRECT wants it.
 #[repr(align(4096))]

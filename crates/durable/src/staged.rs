@@ -8,11 +8,12 @@ use std::time::SystemTime;
 
 use nix::sys::stat::fstat;
 
-use crate::dir::{Dir, component, id_of};
+use crate::dir::{Dir, component};
 use crate::disk::Disk;
 use crate::error::Error;
 use crate::pending::Pending;
 use crate::probe::{FileId, Op};
+use crate::stat::id_of;
 
 /// A new file on its way. Dropped without [`Staged::publish`] it is removed again.
 #[derive(Debug)]

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use crate::error::{Doing, StoreError};
 use crate::flags::Flags;
-use crate::folder::{Folder, Section};
+use crate::folder::{Folder, Seen};
 use crate::name;
+use crate::section::Section;
 use crate::view::View;
 
 /// What happens to the flags that are named.
@@ -145,7 +146,7 @@ impl Section<'_> {
             match self.folder.place(message).remove(message.file_name()) {
                 Ok(promise) => return promise.later().doing("remove the message"),
                 Err(error) if error.is_not_found() => {
-                    *self.seen = crate::folder::Seen::default();
+                    *self.seen = Seen::default();
                     self.scan()?;
                 }
                 Err(error) => return Err(error).doing("remove the message"),

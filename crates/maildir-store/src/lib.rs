@@ -55,6 +55,7 @@ pub mod mutf7;
 pub mod name;
 mod recfile;
 mod scan;
+mod section;
 mod store;
 mod transfer;
 mod uidlog;

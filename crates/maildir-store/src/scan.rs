@@ -8,8 +8,9 @@ use std::time::{Duration, SystemTime};
 use durable::{Dir, FileKind};
 
 use crate::error::{Doing, StoreError};
-use crate::folder::{Section, Seen};
+use crate::folder::Seen;
 use crate::name;
+use crate::section::Section;
 
 /// A file of a message, as a listing showed it.
 #[derive(Debug, Clone, PartialEq, Eq)]

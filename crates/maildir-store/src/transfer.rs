@@ -4,8 +4,9 @@ use std::ffi::{OsStr, OsString};
 use std::io::Read;
 
 use crate::error::{Doing, StoreError};
-use crate::folder::{Folder, Section};
+use crate::folder::Folder;
 use crate::name;
+use crate::section::Section;
 use crate::store::FILE_MODE;
 use crate::view::View;
 
