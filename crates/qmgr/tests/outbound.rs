@@ -510,3 +510,82 @@ async fn transports_without_a_server() {
     );
     qmgr.stop().await;
 }
+
+#[tokio::test]
+async fn a_server_that_goes_down_in_the_middle_decides_nothing_for_the_others() {
+    let script = Script {
+        rcpt: |line| {
+            if line.contains("<u3@") {
+                "550 5.1.1 none".into()
+            } else if line.contains("<u6@") {
+                "421 4.3.2 going down".into()
+            } else {
+                "250 Ok".into()
+            }
+        },
+        ..Script::default()
+    };
+    let (world, mut sink, _deliver) = two(script, "").await;
+    let qmgr = world.start().await;
+    let names: Vec<String> = (0..10).map(|n| format!("u{n}@there.test")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    world.put(&envelope("", &names), BODY);
+    until("nine are deferred", || qmgr.named("deferred").len() >= 9).await;
+    assert!(qmgr.named("delivered").is_empty());
+    assert_eq!(
+        qmgr.named("failed")
+            .iter()
+            .map(|e| e.recipient)
+            .collect::<Vec<_>>(),
+        [Some(3)]
+    );
+    sink.say(Script::default());
+    assert_eq!(sink.next().await.rcpts.len(), 9);
+    world.until_empty().await;
+    qmgr.stop().await;
+}
+
+#[tokio::test]
+async fn a_silent_server_holds_nobody_else_up_and_not_for_ever() {
+    let (world, mut sink, _deliver) = two(Script::default(), "smtp_mail_timeout = \"300ms\"\n").await;
+    let silent = Sink::smtp(Script {
+        stall: Some("MAIL"),
+        ..Script::default()
+    })
+    .await;
+    world.remote("silent.test", silent.port);
+    let qmgr = world.start().await;
+    world.put(&envelope("", &["u@silent.test"]), BODY);
+    world.put(&envelope("", &["u@there.test"]), BODY);
+    sink.next().await;
+    until("it is deferred", || !qmgr.named("deferred").is_empty()).await;
+    assert!(format!("{:?}", qmgr.named("deferred")).contains("timed out"));
+    qmgr.stop().await;
+}
+
+#[tokio::test]
+async fn a_stop_waits_for_the_answer_a_while_and_keeps_the_message() {
+    let (world, mut sink, _deliver) = two(
+        Script {
+            stall: Some("."),
+            ..Script::default()
+        },
+        "",
+    )
+    .await;
+    let qmgr = world.start().await;
+    let id = world.put(&envelope("", &["u@there.test"]), BODY);
+    sink.next().await;
+    let begun = std::time::Instant::now();
+    qmgr.stop().await;
+    assert!(
+        begun.elapsed() >= std::time::Duration::from_secs(2),
+        "shutdown_timeout"
+    );
+    assert!(world.files().contains(&id.to_string()));
+    sink.say(Script::default());
+    let qmgr = world.start().await;
+    sink.next().await;
+    world.until_empty().await;
+    qmgr.stop().await;
+}

@@ -633,3 +633,44 @@ fn removal_leaves_the_journal_until_the_directory_is_safe() {
     place.spool.remove_journals(&[id(1), id(2)]).unwrap();
     assert_eq!(place.spool.scan().unwrap(), Scan::default());
 }
+
+proptest::proptest! {
+    #[test]
+    fn trailers_are_their_own_inverse(
+        locals in proptest::collection::vec("[ -~\u{e4}]{1,20}", 1..5),
+        envid in proptest::option::of("[^\\p{C}]{0,20}"),
+        original in "\\PC{1,30}",
+        flags in 0u8..16,
+        text in ".{0,60}",
+    ) {
+        let domain = "there.test".parse::<mail_types::Domain>().unwrap();
+        let addresses: Vec<Address> = locals.iter().filter_map(|l| Address::new(l, domain.clone()).ok()).collect();
+        let reply = Reply::plain(200 + u16::from(flags), text);
+        let states = [InitialState::Waiting, InitialState::MaybeRepeated, InitialState::Delivered(reply.clone()), InitialState::Failed(reply)];
+        let recipients: Vec<Recipient> = (0..).zip(&addresses).map(|(index, address)| Recipient {
+            index,
+            original: address.clone(),
+            final_address: (flags & 1 > 0).then(|| address.clone()),
+            expanded: flags & 2 > 0,
+            notify: (flags & 4 > 0).then_some(Notify::NEVER),
+            orcpt: Some(OriginalRecipient { addr_type: "utf-8".to_owned(), address: original.clone() }),
+            state: states[usize::from(flags % 4)].clone(),
+        }).collect();
+        proptest::prop_assume!(!recipients.is_empty());
+        let envelope = Envelope { envid, smtputf8: flags & 8 > 0, recipients, expanded: vec![], ..envelope() };
+        proptest::prop_assert_eq!(wire::decode(&wire::encode(&envelope).unwrap()).unwrap(), envelope);
+    }
+
+    #[test]
+    fn no_journal_panics(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..200), len in 0usize..4) {
+        let mut journal = record::head(id(1)).to_vec();
+        for record in &records()[..len] {
+            journal.extend(record::encode(record).unwrap());
+        }
+        journal.extend(bytes);
+        if let Ok(parsed) = record::parse(&journal, id(1)) {
+            proptest::prop_assert!(parsed.records.len() >= len);
+            proptest::prop_assert_eq!(&parsed.records[..len], &records()[..len]);
+        }
+    }
+}

@@ -10,6 +10,7 @@ mod spooling;
 mod verdicts;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,9 +19,11 @@ use auth_api::client::Client;
 use auth_api::directory::{Resolution, Route};
 use daemon::{BoxError, Context};
 use events::{About, qmgr as event};
+use futures_util::FutureExt;
 use mail_types::MailId;
 use spool::{ReadError, Record, Scan, Spool};
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 use crate::bounce::ReportError;
 use crate::config::Settings;
@@ -84,7 +87,8 @@ pub struct Manager {
     again: BTreeSet<(Instant, MailId)>,
     /// Journals whose message is gone.
     orphans: Vec<MailId>,
-    jobs: usize,
+    /// Deliveries under way. They end with the manager.
+    jobs: JoinSet<()>,
     inputs: mpsc::UnboundedReceiver<Input>,
     inbox: mpsc::UnboundedSender<Input>,
     next_scan: Instant,
@@ -99,6 +103,8 @@ const AGAIN: Duration = Duration::from_secs(10);
 const SWEEP: Duration = Duration::from_secs(1);
 /// How often a suspect volume is tested (robustness.md 4.2).
 const SELF_TEST: Duration = Duration::from_secs(30);
+/// Actions that are begun before inputs are taken again.
+const ACTIONS: usize = 1000;
 /// Inputs that are handled before the scheduler is asked again.
 const BATCH: usize = 256;
 
@@ -127,7 +133,7 @@ impl Manager {
             embargo: HashSet::new(),
             again: BTreeSet::new(),
             orphans: Vec::new(),
-            jobs: 0,
+            jobs: JoinSet::new(),
             inputs,
             inbox,
             scanning: false,
@@ -150,8 +156,11 @@ impl Manager {
         let mut reloads = self.ctx.reloads();
         let shutdown = self.ctx.shutdown.clone();
         loop {
-            self.act();
-            let wait = self.wake_at().saturating_duration_since(self.ctx.clock.instant());
+            let more = self.act();
+            let wait = match more {
+                true => Duration::ZERO,
+                false => self.wake_at().saturating_duration_since(self.ctx.clock.instant()),
+            };
             tokio::select! {
                 input = self.inputs.recv() => match input {
                     Some(input) => self.handle_batch(input),
@@ -167,19 +176,20 @@ impl Manager {
 
     /// Nothing new is begun; what is being sent may come to its end.
     async fn drain(&mut self) {
-        let until = tokio::time::Instant::now() + self.settings.drain;
-        while self.jobs > 0 {
-            match tokio::time::timeout_at(until, self.inputs.recv()).await {
-                Ok(Some(input)) => self.handle(input),
-                Ok(None) => break,
-                Err(_) => {
-                    tracing::warn!(
-                        jobs = self.jobs,
-                        "ending while messages are being sent; they are tried again"
-                    );
+        let until = tokio::time::sleep(self.settings.drain);
+        tokio::pin!(until);
+        while !self.jobs.is_empty() {
+            tokio::select! {
+                Some(input) = self.inputs.recv() => self.handle(input),
+                _ = self.jobs.join_next() => {}
+                () = &mut until => {
+                    tracing::warn!(jobs = self.jobs.len(), "ending while messages are being sent; they are tried again");
                     break;
                 }
             }
+        }
+        while let Ok(input) = self.inputs.try_recv() {
+            self.handle(input);
         }
     }
 
@@ -249,10 +259,13 @@ impl Manager {
         }
     }
 
-    /// Does what the scheduler says.
-    fn act(&mut self) {
+    /// Does what the scheduler says; returns whether there is more to do at once.
+    fn act(&mut self) -> bool {
         let now = self.ctx.clock.instant();
-        while let Some(action) = self.scheduler.next(now) {
+        for _ in 0..ACTIONS {
+            let Some(action) = self.scheduler.next(now) else {
+                return false;
+            };
             match action {
                 Action::Route(key) => self.ask_route(key),
                 Action::Resolve(key) => self.ask_resolve(key),
@@ -270,6 +283,7 @@ impl Manager {
                 }
             }
         }
+        true
     }
 
     fn start(&mut self, job: Job) {
@@ -294,7 +308,6 @@ impl Manager {
                 .all(|r| !r.recipient.notify.is_some_and(|n| n.success));
         let local = job.destination == Destination::Local;
         entry.journaled |= !(local && alone);
-        self.jobs += 1;
         let results = Results {
             id: job.id,
             spool: self.spool.clone(),
@@ -309,10 +322,10 @@ impl Manager {
             self.inbox.clone(),
         );
         let (destination, shuffle) = (job.destination.clone(), self.ctx.random_u64());
-        tokio::spawn(async move {
-            let run = tokio::spawn(job::run(parcel, destination, sender, settings, results, shuffle));
-            let ended = run.await.unwrap_or_else(|error| {
-                tracing::error!(id = %job.id, %error, "a delivery ended by a fault of the program");
+        self.jobs.spawn(async move {
+            let run = job::run(parcel, destination, sender, settings, results, shuffle);
+            let ended = AssertUnwindSafe(run).catch_unwind().await.unwrap_or_else(|_| {
+                tracing::error!(id = %job.id, "a delivery ended by a fault of the program");
                 Ended::nothing()
             });
             let _ = inbox.send(Input::JobDone(job, ended));

@@ -215,7 +215,8 @@ impl Manager {
     }
 
     pub(super) fn job_done(&mut self, job: &Job, ended: Ended) {
-        self.jobs = self.jobs.saturating_sub(1);
+        // This one, and whoever ended meanwhile.
+        while self.jobs.try_join_next().is_some() {}
         let now = self.ctx.clock.instant();
         if let Some(reason) = ended.damaged {
             self.scheduler.job_done(&job.destination, &Health::Unknown, now);
@@ -224,7 +225,8 @@ impl Manager {
         }
         let mut forgotten = Vec::new();
         if let Some(entry) = self.entries.get_mut(&job.id) {
-            entry.verified |= ended.verified;
+            // After trouble the whole file is checked once more: it may be the file's.
+            entry.verified = ended.verified && !matches!(ended.health, Health::Bad(_));
             forgotten = job
                 .recipients
                 .iter()

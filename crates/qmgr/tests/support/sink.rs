@@ -25,6 +25,8 @@ pub struct Script {
     pub close_at: Option<&'static str>,
     /// Offer STARTTLS with this; a handshake that fails where it is `Some(None)`.
     pub tls: Option<Option<TlsAcceptor>>,
+    /// Say nothing any more at this command, `.` for the end of the message.
+    pub stall: Option<&'static str>,
     /// Say a line in the clear behind the answer to STARTTLS.
     pub inject: bool,
 }
@@ -48,6 +50,7 @@ impl Default for Script {
             end: |_| "250 2.0.0 Ok: taken".to_owned(),
             close_at: None,
             tls: None,
+            stall: None,
             inject: false,
         }
     }
@@ -204,18 +207,11 @@ impl Session {
             if self.script.close_at == Some(verb.as_str()) {
                 return None;
             }
+            if self.script.stall == Some(verb.as_str()) {
+                std::future::pending::<()>().await;
+            }
             match verb.as_str() {
-                "EHLO" | "LHLO" => {
-                    let mut lines = vec!["sink.test".to_owned()];
-                    lines.extend(self.script.extensions.clone());
-                    if self.script.tls.is_some() && !self.tls {
-                        lines.push("STARTTLS".to_owned());
-                    }
-                    let last = lines.len() - 1;
-                    for (n, text) in lines.iter().enumerate() {
-                        say(stream, &format!("250{}{text}", if n == last { ' ' } else { '-' })).await?;
-                    }
-                }
+                "EHLO" | "LHLO" => self.hello(stream).await?,
                 "STARTTLS" => {
                     let injected = if self.script.inject {
                         "\r\n250-AUTH PLAIN\r\n250 X"
@@ -244,29 +240,14 @@ impl Session {
                         rcpts.push(line);
                     }
                     say(stream, &reply).await?;
+                    if reply.starts_with("421") {
+                        return None;
+                    }
                 }
                 "DATA" if rcpts.is_empty() => say(stream, "554 5.5.1 no valid recipients").await?,
                 "DATA" => {
-                    say(stream, "354 go on").await?;
-                    let body = body(stream).await?;
-                    let rcpts = std::mem::take(&mut rcpts);
-                    let replies: Vec<String> = if self.lmtp {
-                        rcpts.iter().map(|rcpt| (self.script.end)(rcpt)).collect()
-                    } else {
-                        vec![(self.script.end)("")]
-                    };
-                    let _ = self.sent.send(Received {
-                        mail: std::mem::take(&mut mail),
-                        rcpts,
-                        body,
-                        tls: self.tls,
-                    });
-                    for reply in replies {
-                        if reply.is_empty() {
-                            return None;
-                        }
-                        say(stream, &reply).await?;
-                    }
+                    let (mail, rcpts) = (std::mem::take(&mut mail), std::mem::take(&mut rcpts));
+                    self.data(stream, mail, rcpts).await?;
                 }
                 "QUIT" => {
                     say(stream, "221 2.0.0 Bye").await?;
@@ -275,6 +256,49 @@ impl Session {
                 _ => say(stream, "250 2.0.0 Ok").await?,
             }
         }
+    }
+
+    async fn hello<S: AsyncWrite + Unpin>(&self, stream: &mut S) -> Option<()> {
+        let mut lines = vec!["sink.test".to_owned()];
+        lines.extend(self.script.extensions.clone());
+        if self.script.tls.is_some() && !self.tls {
+            lines.push("STARTTLS".to_owned());
+        }
+        let last = lines.len() - 1;
+        for (n, text) in lines.iter().enumerate() {
+            say(stream, &format!("250{}{text}", if n == last { ' ' } else { '-' })).await?;
+        }
+        Some(())
+    }
+
+    async fn data<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        stream: &mut BufReader<S>,
+        mail: String,
+        rcpts: Vec<String>,
+    ) -> Option<()> {
+        say(stream, "354 go on").await?;
+        let body = body(stream).await?;
+        let replies: Vec<String> = match self.lmtp {
+            true => rcpts.iter().map(|rcpt| (self.script.end)(rcpt)).collect(),
+            false => vec![(self.script.end)("")],
+        };
+        let _ = self.sent.send(Received {
+            mail,
+            rcpts,
+            body,
+            tls: self.tls,
+        });
+        if self.script.stall == Some(".") {
+            std::future::pending::<()>().await;
+        }
+        for reply in replies {
+            if reply.is_empty() {
+                return None;
+            }
+            say(stream, &reply).await?;
+        }
+        Some(())
     }
 }
 
