@@ -44,8 +44,9 @@
 //! # In reading order
 //!
 //! `config` → `service` (one connection comes) → `session` (the loop) → `login` → `commands` (one file each)
-//! → `mailbox` (numbers to UIDs) → `updates` (what others changed) → `idle`, `notify`; `wire` is the
-//! connection with its deadlines, `store` the way to the files, `error` why a session ends or a command is
+//! → `mailbox` (numbers to UIDs) → `updates` (what others changed) → `idle`, `notify`. Beside them: `wire` is
+//! the connection with its deadlines, `store` the way to the files, `volume` what is done about a disk that
+//! failed, `warm` folders that somebody may come back for, `error` why a session ends or a command is
 //! refused, `capability` what is offered.
 
 mod capability;
@@ -62,6 +63,8 @@ mod store;
 #[cfg(test)]
 mod tests;
 mod updates;
+mod volume;
+mod warm;
 mod wire;
 
 use std::sync::Arc;
@@ -90,9 +93,13 @@ impl Daemon for Imapd {
         let mut listeners = ctx.listen(CLEAR_SERVICE, &settings.listen)?;
         listeners.extend(ctx.listen(TLS_SERVICE, &settings.listen_tls)?);
         let maildirs = Maildirs::open(&settings)?;
-        let shared = Arc::new(Shared::new(ctx.clone(), maildirs));
+        let shared = Arc::new(Shared::new(ctx.clone(), maildirs.clone()));
+        let warm = Arc::clone(&shared.warm);
+        let watch = tokio::spawn(volume::watch(maildirs.clone(), warm, ctx.shutdown.clone()));
         ctx.ready();
         daemon::serve(&ctx, listeners, Arc::new(Imap { shared })).await;
+        watch.await?;
+        volume::settle(maildirs).await;
         Ok(())
     }
 }

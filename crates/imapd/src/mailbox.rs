@@ -10,6 +10,7 @@ use maildir_store::{Flags, Folder, Message, View};
 use tokio::time::Instant;
 
 use crate::error::Tagged;
+use crate::warm::Warm;
 
 /// The keyword that Maildirs keep as the flag P.
 pub(crate) const FORWARDED: &str = "$Forwarded";
@@ -21,6 +22,13 @@ pub(crate) struct Selected {
     /// When the directories were last looked at.
     pub(crate) looked: Instant,
     pub(crate) numbers: Numbers,
+    pub(crate) warm: Arc<Warm>,
+}
+
+impl Drop for Selected {
+    fn drop(&mut self) {
+        self.warm.keep(Arc::clone(&self.folder), Instant::now());
+    }
 }
 
 /// What the client was told: the messages of a view, and those that are gone since but still have their

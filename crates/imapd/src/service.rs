@@ -15,6 +15,7 @@ use crate::config::Settings;
 use crate::notify::Notifier;
 use crate::session::Session;
 use crate::store::Maildirs;
+use crate::warm::Warm;
 
 /// The name of the listener on which TLS comes first.
 pub(crate) const TLS_SERVICE: &str = "imaps";
@@ -33,6 +34,7 @@ pub(crate) struct Shared {
     pub(crate) maildirs: Maildirs,
     pub(crate) mechanisms: Mechanisms,
     pub(crate) notifier: Notifier,
+    pub(crate) warm: Arc<Warm>,
     large_messages: Semaphore,
     searches: Semaphore,
     users: ConcurrencyLimiter<UserKey>,
@@ -49,6 +51,7 @@ impl Shared {
             maildirs,
             mechanisms: Mechanisms::default(),
             notifier: Notifier::start(),
+            warm: Arc::default(),
             large_messages: Semaphore::new(LARGE_MESSAGES),
             searches: Semaphore::new(SEARCHES),
             users: ConcurrencyLimiter::default(),

@@ -19,11 +19,27 @@ impl Maildirs {
     /// Opens the directory below which all Maildirs lie.
     pub(crate) fn open(settings: &Settings) -> Result<Self, durable::Error> {
         let disk = durable::Disk::new();
+        disk.on_alarm(crate::volume::tell);
         let base = disk.open_root(&settings.virtual_mailbox_base)?;
         Ok(Self {
             store: Store::new(disk, &settings.myhostname),
             base,
         })
+    }
+
+    /// Tests the volume where a sync failed on it. Blocks.
+    pub(crate) fn test_if_suspect(&self) -> Result<(), durable::Error> {
+        let disk = self.store.disk();
+        if disk.is_suspect(&self.base) {
+            disk.self_test(&self.base)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Makes durable what was put off. Blocks.
+    pub(crate) fn flush(&self) -> Result<(), durable::Error> {
+        self.store.disk().flush()
     }
 
     /// Opens the Maildir of an account, made where it is missing. Blocks.

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use events::access;
 use imap_proto::name::WireName;
 use imap_proto::response::{Code, Response, Status};
-use maildir_store::Flags;
+use maildir_store::{Flags, StoreError};
 use tokio::time::Instant;
 
 use super::folders::user;
-use crate::error::{Stop, Tagged};
+use crate::error::{Stop, StoreFailure, Tagged};
 use crate::mailbox::{Numbers, Selected};
 use crate::session::Session;
 use crate::store;
@@ -21,13 +21,18 @@ pub(super) async fn run(session: &mut Session, mailbox: &WireName, read_only: bo
     let name = store::folder_name(mailbox)?;
     let account = user(session)?.account.clone();
     let wanted = name.clone();
-    let (folder, view, first_recent) = store::blocking(move || {
+    let opened = store::blocking(move || {
         let folder = account.folder(&wanted)?;
         let view = folder.refresh()?;
         let first_recent = store::first_recent(&folder, read_only);
         Ok((folder, view, first_recent))
     })
-    .await?;
+    .await;
+    let (folder, view, first_recent) = match opened {
+        // Deleted between the two steps: not there, and no reason to end the session.
+        Err(StoreFailure::Store(StoreError::Gone)) => return Err(StoreError::NotFound.into()),
+        opened => opened?,
+    };
     let mut numbers = Numbers::new(view);
     numbers.add_recent(first_recent);
     announce(session, &numbers, read_only);
@@ -39,11 +44,13 @@ pub(super) async fn run(session: &mut Session, mailbox: &WireName, read_only: bo
         messages,
     });
     let looked = Instant::now();
+    let warm = Arc::clone(&session.shared.warm);
     user(session)?.selected = Some(Selected {
         folder,
         read_only,
         looked,
         numbers,
+        warm,
     });
     let code = if read_only {
         Code::ReadOnly

@@ -113,3 +113,23 @@ async fn renaming_inbox_moves_its_messages() {
         ["* STATUS \"INBOX\" (MESSAGES 0)"]
     );
 }
+
+#[tokio::test]
+async fn a_folder_that_was_left_is_kept_and_still_looked_at() {
+    let world = World::new("").await;
+    let mut client = world.select("INBOX").await;
+    client.ok("UNSELECT").await;
+    assert_eq!(world.kept(), 1);
+    world.put("1.a", "Subject: x\n\nbody\n");
+    assert!(client.ok("SELECT INBOX").await.contains(&"* 1 EXISTS".to_owned()));
+    client.ok("CREATE Box").await;
+    client.ok("SELECT Box").await;
+    client.append("Box", "a: b\r\n").await;
+    client.ok("UNSELECT").await;
+    assert_eq!(world.kept(), 2);
+    // Removed and made again by somebody else: another directory, so another folder.
+    std::fs::remove_dir_all(world.maildir().join(".Box")).unwrap();
+    client.tagged("SELECT Box", "NO [NONEXISTENT]").await;
+    client.ok("CREATE Box").await;
+    assert!(client.ok("SELECT Box").await.contains(&"* 0 EXISTS".to_owned()));
+}

@@ -351,7 +351,7 @@ async fn several_large_parts_in_one_response() {
         second.len(),
         &first[4..100_004]
     );
-    assert!(response.starts_with(&expected), "{:.200}", response);
+    assert!(response.starts_with(&expected), "{response:.200}");
 }
 
 #[tokio::test]

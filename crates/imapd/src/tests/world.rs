@@ -145,6 +145,11 @@ impl World {
         self.memory.all().iter().map(events::Event::name).collect()
     }
 
+    /// How many folders are kept for somebody to come back.
+    pub(super) fn kept(&self) -> usize {
+        self.shared.warm.len()
+    }
+
     pub(super) fn shut_down(&self) {
         self.ctx.shutdown.cancel();
     }
