@@ -54,6 +54,7 @@ impl ListenError {
 pub struct Listener {
     pub(crate) name: Arc<str>,
     pub(crate) socket: Socket,
+    pub(crate) tls_first: bool,
 }
 
 #[derive(Debug)]
@@ -66,6 +67,16 @@ impl Listener {
     /// The name of the service.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Marks a listener whose clients begin with TLS: nobody hears a word in the clear there, not even why
+    /// he is not served.
+    #[must_use]
+    pub fn tls_first(self) -> Self {
+        Self {
+            tls_first: true,
+            ..self
+        }
     }
 
     /// The TCP address that it listens on; None for a Unix socket.
@@ -270,6 +281,7 @@ impl Inherited {
             .map(|socket| Listener {
                 name: Arc::clone(&name),
                 socket,
+                tls_first: false,
             })
             .collect())
     }

@@ -70,8 +70,8 @@ pub trait Service: Send + Sync + 'static {
     /// The limits in force; asked at every accept, so that a reload takes effect.
     fn limits(&self) -> Limits;
 
-    /// The last words to a client that is not served, e.g. `421 4.7.0 ...`. Empty closes in silence, as a
-    /// service with TLS from the first byte has to.
+    /// The last words to a client that is not served, e.g. `421 4.7.0 ...`. Not asked for where the listener
+    /// is [`Listener::tls_first`].
     fn refusal(&self, why: Refused, peer: &Peer) -> Vec<u8>;
 
     /// The session. It should watch [`Context::shutdown`] and end at the next good moment.
@@ -89,6 +89,8 @@ pub struct Connection {
     pub local: Option<SocketAddr>,
     /// The name of the listener's service.
     pub service: Arc<str>,
+    /// Whether the listener is [`Listener::tls_first`].
+    pub tls_first: bool,
     /// Whether the client is exempt from counts and rates.
     pub exempt: bool,
     /// How busy the service is.
@@ -198,7 +200,7 @@ async fn accept_loop<S: Service>(shared: &Arc<Shared<S>>, listener: Listener) ->
             () = shared.shutdown.cancelled() => return sessions,
             Some(_) = sessions.join_next() => {}
             accepted = next(shared, &listener) => match accepted {
-                Ok((stream, peer)) => admit(shared, &listener.name, stream, peer, &mut sessions),
+                Ok((stream, peer)) => admit(shared, &listener, stream, peer, &mut sessions),
                 Err(error) if is_exhausted(&error) => {
                     tracing::error!(%error, service = %listener.name, "accepting pauses");
                     tokio::time::sleep(EXHAUSTED_PAUSE).await;
@@ -229,7 +231,7 @@ fn is_exhausted(error: &std::io::Error) -> bool {
 
 fn admit<S: Service>(
     shared: &Arc<Shared<S>>,
-    name: &Arc<str>,
+    listener: &Listener,
     stream: Stream,
     peer: Peer,
     sessions: &mut JoinSet<()>,
@@ -239,7 +241,7 @@ fn admit<S: Service>(
     let slot = match take_slot(shared, &limits, &peer, exempt) {
         Ok(slot) => slot,
         Err(why) => {
-            shared.refuse(name, why, stream, &peer);
+            shared.refuse(listener, why, stream, &peer);
             return;
         }
     };
@@ -247,7 +249,8 @@ fn admit<S: Service>(
         local: stream.local_addr(),
         stream,
         peer,
-        service: Arc::clone(name),
+        service: Arc::clone(&listener.name),
+        tls_first: listener.tls_first,
         exempt,
         load: shared.load.clone(),
     };
@@ -305,11 +308,17 @@ fn take_slot<S>(shared: &Shared<S>, limits: &Limits, peer: &Peer, exempt: bool) 
 }
 
 impl<S: Service> Shared<S> {
-    fn refuse(&self, name: &Arc<str>, why: Refused, stream: Stream, peer: &Peer) {
-        stream.last_words(&self.service.refusal(why, peer));
+    fn refuse(&self, listener: &Listener, why: Refused, stream: Stream, peer: &Peer) {
+        let words = if listener.tls_first {
+            Vec::new()
+        } else {
+            self.service.refusal(why, peer)
+        };
+        stream.last_words(&words);
         let Some(unlogged) = self.refusals.may_log(self.clock.instant()) else {
             return;
         };
+        let name = &listener.name;
         tracing::warn!(%peer, service = %name, unlogged, "not served: {}", why.as_str());
         let kind = process::Kind::ConnectionRefused {
             service: name.to_string(),

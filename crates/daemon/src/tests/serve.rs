@@ -138,6 +138,35 @@ async fn one_client_has_its_share_and_hears_why_it_has_no_more() {
 }
 
 #[tokio::test]
+async fn where_tls_comes_first_nobody_hears_why() {
+    let (ctx, _) = Context::for_test(Config::default(), ());
+    let listeners = ctx.listen("echos", &["127.0.0.1:0".parse().unwrap()]).unwrap();
+    let address = listeners[0].local_addr().unwrap();
+    let listeners = listeners.into_iter().map(crate::Listener::tls_first).collect();
+    let service = Arc::new(Echo {
+        limits: Limits {
+            connections: 0,
+            ..limits()
+        },
+        ctx: ctx.clone(),
+    });
+    let serving = tokio::spawn({
+        let ctx = ctx.clone();
+        async move { serve(&ctx, listeners, service).await }
+    });
+    let mut words = Vec::new();
+    TcpStream::connect(address)
+        .await
+        .unwrap()
+        .read_to_end(&mut words)
+        .await
+        .unwrap();
+    assert!(words.is_empty());
+    ctx.shutdown.cancel();
+    serving.await.unwrap();
+}
+
+#[tokio::test]
 async fn a_rate_refuses_and_an_exception_is_exempt() {
     let running = start(Limits { rate: 3, ..limits() }, "5s");
     for expected in [
