@@ -1,5 +1,6 @@
-//! The commands of the project: `cargo xtask up | test | ci | tidy | codegen | dialogs`.
+//! The commands of the project: `cargo xtask up | test | ci | tidy | codegen | dialogs | bench`.
 
+mod bench;
 mod cargo;
 mod ci;
 mod codegen;
@@ -31,6 +32,8 @@ enum Task {
     Tidy,
     /// Writes the generated files anew: gRPC code and the configuration reference.
     Codegen,
+    /// Measures release builds: messages per second, barriers per message, memory.
+    Bench(bench::Options),
     /// Runs dialogues against a running server.
     Dialogs(dialogs::Options),
 }
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
         Task::Ci(options) => ci::run(&options),
         Task::Tidy => tidy::run(),
         Task::Codegen => codegen::run(),
+        Task::Bench(options) => bench::run(&options),
         Task::Dialogs(options) => dialogs::run(&options),
     };
     match outcome {
