@@ -140,6 +140,117 @@ impl Model {
     }
 }
 
+/// Numbers below a bound, the same in every run.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, bound: u64) -> u64 {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % bound
+    }
+}
+
+/// Changes the mailbox for a while.
+async fn write(world: std::sync::Arc<World>, seed: u64) {
+    let mut client = world.select("INBOX").await;
+    let mut dice = Dice(seed);
+    for step in 0..100 {
+        match dice.roll(6) {
+            0 => world.put(&format!("{seed}x{step}.p"), "Subject: put\n\nbody\n"),
+            1 | 2 => assert!(client.append("INBOX", "a: b\r\n").await.starts_with("OK ")),
+            3 => {
+                // Somebody else may have been faster, so the answer may be NO; never BAD.
+                let uid = dice.roll(200) + 1;
+                let moved = client
+                    .command(&format!("UID MOVE {uid} Other"))
+                    .await
+                    .pop()
+                    .unwrap();
+                assert!(
+                    moved.starts_with("OK ") || moved.starts_with("NO [EXPUNGEISSUED]"),
+                    "{moved}"
+                );
+            }
+            4 => {
+                let uid = dice.roll(200) + 1;
+                client
+                    .command(&format!("UID STORE {uid} +FLAGS.SILENT (\\Deleted)"))
+                    .await;
+                client.tagged("EXPUNGE", "OK ").await;
+            }
+            _ => {
+                let flag = dice.roll(9);
+                let stored = client
+                    .command(&format!("UID STORE 1:* +FLAGS (\\Flagged k{flag})"))
+                    .await;
+                let tagged = stored.last().unwrap();
+                assert!(
+                    tagged.starts_with("OK ") || tagged.starts_with("NO [EXPUNGEISSUED]"),
+                    "{tagged}"
+                );
+            }
+        }
+    }
+}
+
+/// Reads for a while and believes nothing.
+async fn read(world: std::sync::Arc<World>, seed: u64) -> usize {
+    let mut client = world.log_in().await;
+    let mut model = Model::default();
+    for line in client.command("SELECT INBOX").await {
+        model.hear(&line, false);
+    }
+    let mut dice = Dice(seed);
+    for _ in 0..150 {
+        let (command, numbers_in_use) = [
+            ("NOOP", false),
+            ("FETCH 1:* (UID FLAGS)", true),
+            ("UID FETCH 1:* FLAGS", false),
+            ("SEARCH TEXT b", true),
+            ("FETCH 1:* (UID BODY.PEEK[])", true),
+        ][dice.roll(5) as usize];
+        let lines = client.command(command).await;
+        let tagged = lines.last().unwrap();
+        assert!(
+            tagged.starts_with("OK ") || tagged.starts_with("NO [EXPUNGEISSUED]"),
+            "{command}: {tagged}"
+        );
+        for line in &lines {
+            model.hear(line, numbers_in_use);
+        }
+    }
+    model.uids.len()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn many_at_once() {
+    let world = std::sync::Arc::new(with_messages(5).await);
+    world.log_in().await.ok("CREATE Other").await;
+    let writers = [11, 12, 13].map(|seed| tokio::spawn(write(world.clone(), seed)));
+    let readers = [21, 22].map(|seed| tokio::spawn(read(world.clone(), seed)));
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    for reader in readers {
+        reader.await.unwrap();
+    }
+    // Every message is in one place, once.
+    let mut client = world.select("INBOX").await;
+    let here = client.ok("UID SEARCH ALL").await;
+    assert_eq!(here[0].split(' ').count() - 2, world.files("cur").len());
+    let there = client.ok("STATUS Other (MESSAGES)").await;
+    assert_eq!(
+        there,
+        [format!(
+            "* STATUS \"Other\" (MESSAGES {})",
+            world.files(".Other/cur").len()
+        )]
+    );
+}
+
 #[tokio::test]
 async fn numbers_never_lie() {
     let world = with_messages(5).await;
@@ -149,14 +260,8 @@ async fn numbers_never_lie() {
     for line in reader.command("SELECT INBOX").await {
         model.hear(&line, false);
     }
-    // A sequence without chance: every run takes the same 400 steps.
-    let mut state = 7u64;
-    let mut next = |bound: u64| {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        (state >> 33) % bound
-    };
+    let mut dice = Dice(7);
+    let mut next = |bound| dice.roll(bound);
     for step in 0..400 {
         match next(6) {
             0 => world.put(&format!("9{step}.p"), "Subject: put\n\nbody\n"),
