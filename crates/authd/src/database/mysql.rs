@@ -104,9 +104,16 @@ impl Mysql {
                     Err(_) => return Err(DbError::Away("a query took too long".into())),
                 };
                 let mapped = map(&error);
-                if !matches!(mapped, DbError::Away(_)) {
-                    lease.keep();
-                    return Err(mapped);
+                match mapped {
+                    DbError::Away(_) => {}
+                    DbError::Forbidden(_) => {
+                        lease.close();
+                        return Err(mapped);
+                    }
+                    DbError::Duplicate | DbError::Conflict | DbError::Refused(_) => {
+                        lease.keep();
+                        return Err(mapped);
+                    }
                 }
                 if !(pooled && work.repeatable()) {
                     return Err(mapped);

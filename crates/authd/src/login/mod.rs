@@ -17,7 +17,7 @@ use daemon::Clock;
 use events::{About, Log};
 use mail_types::{Address, Secret};
 use sasl::mechanism::{self, Credentials, Mechanism, Step};
-use sasl::password::{NewScheme, Stored, Unmarked};
+use sasl::password::{FormatError, NewScheme, Stored, Unmarked};
 use sha2::{Digest as _, Sha256};
 
 pub use self::hashing::{Busy, Hashing};
@@ -226,8 +226,15 @@ impl Exchange {
                 Ok(stored)
             }
             Err(error) => {
-                tracing::error!(login = row.username, %error, "this mailbox cannot log in");
-                Err(Refusal::Trouble(format!("{}: {error}", row.username)))
+                let hint = match error {
+                    FormatError::Unsupported if !column.starts_with(['{', '$']) => {
+                        "; if it is cleartext, set [authd] unmarked_passwords = \"cleartext\""
+                    }
+                    _ => "",
+                };
+                let reason = format!("{}: {error}{hint}", row.username);
+                tracing::error!(reason, "this mailbox cannot log in");
+                Err(Refusal::Trouble(reason))
             }
         }
     }

@@ -150,6 +150,13 @@ impl Lease {
         }
     }
 
+    /// The server answered, but the connection is not to be used again: it holds rights as they were when it
+    /// was opened.
+    pub fn close(mut self) {
+        drop(self.conn.take());
+        self.keep();
+    }
+
     fn fail(&mut self, why: &str) {
         self.settled = true;
         self.shared.clear_idle();
