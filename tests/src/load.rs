@@ -130,6 +130,15 @@ impl Load {
             .len()
     }
 
+    /// How many messages have been begun so far.
+    #[must_use]
+    pub fn attempts(&self) -> u64 {
+        self.ledger
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .attempts
+    }
+
     /// Stops after the messages that are under way, and gives the ledger.
     ///
     /// # Errors
