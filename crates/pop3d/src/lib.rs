@@ -9,7 +9,8 @@
 //! * Nobody logs in before TLS, but for peers in `login_trusted_networks`.
 //! * It knows no passwords and no mechanism: USER and PASS become PLAIN, everything goes to authd. When authd
 //!   or its database is away the reply is `-ERR [SYS/TEMP]`, never "login failed", and the connection stays.
-//! * One session per maildrop: the second one hears `-ERR [IN-USE]`. IMAP sessions do not count.
+//! * One session per maildrop: the second one hears `-ERR [IN-USE]`, after a short wait in case the first is
+//!   just ending. IMAP sessions do not count.
 //! * A message is removed by QUIT after DELE and by nothing else.
 //! * Unique ids are made of UID and UIDVALIDITY of the UID log, so they outlive restarts, caches and changes
 //!   by IMAP.

@@ -12,7 +12,7 @@ use pop3_proto::server::{
 };
 use pop3_proto::{Command, Line, Reply, command};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use crate::commands;
 use crate::config::Settings;
@@ -26,6 +26,9 @@ use crate::wire::Wire;
 const TRANSACTION_ERRORS: u32 = 20;
 /// The same before it.
 const AUTHORIZATION_ERRORS: u32 = 3;
+/// How long a login waits for the lock of the maildrop, and how often it asks.
+const LOCK_WAIT: Duration = Duration::from_millis(700);
+const LOCK_PAUSE: Duration = Duration::from_millis(50);
 /// Time to log in while most connections are in use.
 const STRESSED_LOGIN: Duration = Duration::from_secs(10);
 
@@ -294,24 +297,31 @@ impl Session {
         })
     }
 
-    /// Locks and counts the maildrop of an account.
+    /// Locks and counts the maildrop of an account. A client that lost its connection comes back before we
+    /// have seen the end of its old session, so a lock that is taken is asked for a little longer.
     async fn open(&self, account: Account) -> Result<(Locked, Snapshot), AuthorizationStep> {
-        let maildirs = self.shared.maildirs.clone();
-        let login = account.address.to_string();
-        match blocking(move || maildirs.open(&account)).await {
-            Ok(Some((maildrop, snapshot))) => {
-                let messages = pop3_proto::server::Maildrop::len(&snapshot) as u64;
-                self.emit(access::Kind::Opened {
-                    login,
-                    folder: "INBOX".into(),
-                    messages,
-                });
-                Ok((maildrop, snapshot))
-            }
-            Ok(None) => Err(AuthorizationStep::Reply(Authorization::in_use())),
-            Err(error) => {
-                tracing::warn!(session = %self.id(), login, error = %daemon::describe(&error), "maildrop cannot be opened");
-                Err(AuthorizationStep::Reply(Authorization::unavailable()))
+        let until = Instant::now() + LOCK_WAIT;
+        loop {
+            let maildirs = self.shared.maildirs.clone();
+            let wanted = account.clone();
+            match blocking(move || maildirs.open(&wanted)).await {
+                Ok(Some((maildrop, snapshot))) => {
+                    let messages = pop3_proto::server::Maildrop::len(&snapshot) as u64;
+                    let login = account.address.to_string();
+                    self.emit(access::Kind::Opened {
+                        login,
+                        folder: "INBOX".into(),
+                        messages,
+                    });
+                    return Ok((maildrop, snapshot));
+                }
+                Ok(None) if Instant::now() < until => sleep(LOCK_PAUSE).await,
+                Ok(None) => return Err(AuthorizationStep::Reply(Authorization::in_use())),
+                Err(error) => {
+                    let reason = daemon::describe(&error);
+                    tracing::warn!(session = %self.id(), login = %account.address, reason, "maildrop cannot be opened");
+                    return Err(AuthorizationStep::Reply(Authorization::unavailable()));
+                }
             }
         }
     }
