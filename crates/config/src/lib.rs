@@ -43,8 +43,8 @@ pub use qmgr::{OutboundTls, Qmgr};
 pub use smtpd::{SERVICE_PRESETS, Smtpd, SmtpdOptions, TlsLevel};
 pub use tls::Tls;
 pub use types::{
-    AbsolutePath, Delimiter, DurationText, HostName, ListenAddr, MailAddress, Network, Networks, SecretFile,
-    SecretFileError, Size,
+    AbsolutePath, Delimiter, DurationText, FileName, HostName, ListenAddr, MailAddress, Network, Networks,
+    SecretFile, SecretFileError, Size,
 };
 
 use check::{fault, read_section};

@@ -4,16 +4,17 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::check::{Checks, Section};
-use crate::types::{AbsolutePath, DurationText, SecretFile};
+use crate::types::{DurationText, FileName, SecretFile};
 
 /// The certificate that smtpd, imapd and pop3d show. TLS 1.2 and 1.3 with forward secrecy only.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Tls {
     /// PEM file with the certificate and, behind it, the intermediate ones.
-    pub certificate_file: Option<AbsolutePath>,
-    /// PEM file with the private key; only its owner may be able to read it. Default: the key is in
-    /// `certificate_file`.
+    pub certificate_file: Option<FileName>,
+    /// PEM file with the private key; only its owner may be able to read it. `credential:NAME` is the file that
+    /// systemd hands over with `LoadCredential=NAME:PATH`, so that three accounts can use one key. Default: the
+    /// key is in `certificate_file`.
     pub key_file: Option<SecretFile>,
     /// How long a client may take for its TLS handshake.
     #[schemars(extend("x-min" = "1s", "x-max" = "5m"))]
@@ -32,13 +33,12 @@ impl Default for Tls {
 
 impl Tls {
     /// The certificate file and the key file, where TLS is configured.
-    pub fn files(&self) -> Option<(AbsolutePath, SecretFile)> {
+    pub fn files(&self) -> Option<(FileName, SecretFile)> {
         let certificate = self.certificate_file.clone()?;
-        let key = match &self.key_file {
-            Some(key) => key.clone(),
-            // The path is absolute already, so this cannot fail.
-            None => certificate.to_string().parse().ok()?,
-        };
+        let key = self
+            .key_file
+            .clone()
+            .unwrap_or_else(|| certificate.clone().into());
         Some((certificate, key))
     }
 }

@@ -11,7 +11,7 @@ pub use duration::DurationText;
 pub use listen::ListenAddr;
 pub use names::{Delimiter, HostName, MailAddress};
 pub use network::{Network, Networks};
-pub use path::{AbsolutePath, SecretFile, SecretFileError};
+pub use path::{AbsolutePath, FileName, SecretFile, SecretFileError};
 pub use size::Size;
 
 /// Implements serde and the schema for a type that is written as text: `FromStr`, `Display`, and the

@@ -55,12 +55,82 @@ text_option!(
     { "type": "string", "x-type": "path" }
 );
 
-/// The path of a file that holds a password or a private key.
-///
-/// Only the owner may be able to read the file (mode 0400 or 0600); the configuration holds the path,
-/// never the secret.
+/// A file: a whole path, or `credential:NAME` for a file that systemd hands to the process (LoadCredential=).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct SecretFile(PathBuf);
+pub struct FileName(Source);
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Source {
+    Path(PathBuf),
+    /// A name below `$CREDENTIALS_DIRECTORY`.
+    Credential(String),
+}
+
+impl FileName {
+    /// The path. A credential has one only where systemd started the process with it.
+    pub fn path(&self) -> Result<PathBuf, std::io::Error> {
+        self.path_below(
+            std::env::var_os("CREDENTIALS_DIRECTORY")
+                .map(PathBuf::from)
+                .as_deref(),
+        )
+    }
+
+    pub(super) fn path_below(&self, credentials: Option<&Path>) -> Result<PathBuf, std::io::Error> {
+        match (&self.0, credentials) {
+            (Source::Path(path), _) => Ok(path.clone()),
+            (Source::Credential(name), Some(directory)) => Ok(directory.join(name)),
+            (Source::Credential(_), None) => Err(std::io::Error::new(
+                std::io::ErrorKind::NotFound,
+                "this process has no credentials; LoadCredential= in its unit hands them over",
+            )),
+        }
+    }
+
+    fn is_credential(&self) -> bool {
+        matches!(self.0, Source::Credential(_))
+    }
+}
+
+impl FromStr for FileName {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let Some(name) = text.strip_prefix("credential:") else {
+            return absolute(text).map(Source::Path).map(Self);
+        };
+        let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
+        if name.is_empty() || name.starts_with('.') || !name.bytes().all(plain) {
+            return Err(format!(
+                "{text:?}: the name of a credential has letters, digits, dots, - and _ only"
+            ));
+        }
+        Ok(Self(Source::Credential(name.to_owned())))
+    }
+}
+
+impl fmt::Display for FileName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Source::Path(path) => path.display().fmt(f),
+            Source::Credential(name) => write!(f, "credential:{name}"),
+        }
+    }
+}
+
+text_option!(
+    FileName,
+    "FileName",
+    "a path in quotes, or \"credential:NAME\"",
+    { "type": "string", "x-type": "path or credential:NAME" }
+);
+
+/// A file that holds a password or a private key.
+///
+/// Only the owner may be able to read it (mode 0400 or 0600). A credential of systemd lies in a directory of
+/// its unit and may carry an access list, which shows as rights of the group; others may have none there too.
+/// The configuration holds the name, never the secret.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct SecretFile(FileName);
 
 /// Why a secret cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -93,45 +163,48 @@ impl SecretFile {
     /// Largest file that is read, in bytes.
     const MAX: u64 = 1 << 20;
 
-    /// The path.
-    pub fn as_path(&self) -> &Path {
-        &self.0
-    }
-
     /// Refuses permission bits for group or others; looks at the file, reads nothing.
     pub fn check(&self) -> Result<(), SecretFileError> {
-        let path = &self.0;
-        let metadata = std::fs::metadata(path).map_err(|source| SecretFileError::Io {
-            path: path.clone(),
-            source,
-        })?;
-        self.judge(&metadata)
+        let (path, io) = self.locate()?;
+        self.judge(&path, &std::fs::metadata(&path).map_err(io)?)
     }
 
-    fn judge(&self, metadata: &std::fs::Metadata) -> Result<(), SecretFileError> {
+    /// The path, and how to say that it does not open.
+    fn locate(&self) -> Result<(PathBuf, impl Fn(std::io::Error) -> SecretFileError), SecretFileError> {
+        let failed = |path: PathBuf| {
+            move |source| SecretFileError::Io {
+                path: path.clone(),
+                source,
+            }
+        };
+        let path = self.0.path().map_err(failed(self.to_string().into()))?;
+        Ok((path.clone(), failed(path)))
+    }
+
+    fn judge(&self, path: &Path, metadata: &std::fs::Metadata) -> Result<(), SecretFileError> {
         let mode = metadata.mode() & 0o7777;
-        if mode & 0o077 != 0 {
+        let nobody = if self.0.is_credential() { 0o007 } else { 0o077 };
+        if mode & nobody != 0 {
             return Err(SecretFileError::Readable {
-                path: self.0.clone(),
+                path: path.to_owned(),
                 mode,
             });
         }
         if !metadata.is_file() || metadata.len() > Self::MAX {
-            return Err(SecretFileError::NotAFile { path: self.0.clone() });
+            return Err(SecretFileError::NotAFile {
+                path: path.to_owned(),
+            });
         }
         Ok(())
     }
 
     /// Reads the file whole, as it is (a key in PEM). The check is made on the opened file.
     pub fn read(&self) -> Result<Secret, SecretFileError> {
-        let io = |source| SecretFileError::Io {
-            path: self.0.clone(),
-            source,
-        };
-        let file = std::fs::File::open(&self.0).map_err(io)?;
-        self.judge(&file.metadata().map_err(io)?)?;
+        let (path, io) = self.locate()?;
+        let file = std::fs::File::open(&path).map_err(&io)?;
+        self.judge(&path, &file.metadata().map_err(&io)?)?;
         let mut bytes = Vec::new();
-        file.take(Self::MAX).read_to_end(&mut bytes).map_err(io)?;
+        file.take(Self::MAX).read_to_end(&mut bytes).map_err(&io)?;
         Ok(Secret::new(bytes))
     }
 
@@ -146,19 +219,25 @@ impl SecretFile {
 impl FromStr for SecretFile {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        absolute(text).map(Self)
+        text.parse().map(Self)
+    }
+}
+
+impl From<FileName> for SecretFile {
+    fn from(name: FileName) -> Self {
+        Self(name)
     }
 }
 
 impl fmt::Display for SecretFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.display().fmt(f)
+        self.0.fmt(f)
     }
 }
 
 text_option!(
     SecretFile,
     "SecretFile",
-    "the path in quotes of a file that only its owner can read",
-    { "type": "string", "x-type": "path of a secret", "x-secret-file": true }
+    "the path in quotes of a file that only its owner can read, or \"credential:NAME\"",
+    { "type": "string", "x-type": "path or credential:NAME of a secret", "x-secret-file": true }
 );

@@ -158,3 +158,33 @@ fn secrets_that_others_can_read_are_refused() {
     let missing: SecretFile = dir.path().join("none").to_str().unwrap().parse().unwrap();
     assert!(matches!(missing.read(), Err(SecretFileError::Io { .. })));
 }
+
+#[test]
+fn credentials_lie_below_the_directory_of_the_unit() {
+    let key: FileName = "credential:tls-key.pem".parse().unwrap();
+    assert_eq!(key.to_string(), "credential:tls-key.pem");
+    let path = key
+        .path_below(Some("/run/credentials/x.service".as_ref()))
+        .unwrap();
+    assert_eq!(
+        path,
+        std::path::Path::new("/run/credentials/x.service/tls-key.pem")
+    );
+    assert!(
+        key.path_below(None)
+            .unwrap_err()
+            .to_string()
+            .contains("LoadCredential")
+    );
+    for bad in [
+        "credential:",
+        "credential:../x",
+        "credential:a/b",
+        "credential:.x",
+        "relative",
+    ] {
+        assert!(bad.parse::<FileName>().is_err(), "{bad}");
+    }
+    let secret: SecretFile = "credential:tls-key.pem".parse().unwrap();
+    assert!(matches!(secret.read(), Err(SecretFileError::Io { .. })));
+}

@@ -9,7 +9,7 @@ mod pem;
 use std::sync::Arc;
 use std::time::Duration;
 
-use config::{AbsolutePath, Config, SecretFile, SecretFileError};
+use config::{Config, FileName, SecretFileError};
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::CertificateDer;
 use rustls::{ProtocolVersion, ServerConfig};
@@ -48,7 +48,7 @@ pub struct Tls {
     configs: [Arc<ServerConfig>; 3],
     facts: Facts,
     server_end_point: Vec<u8>,
-    file: AbsolutePath,
+    file: FileName,
     pub(crate) handshake_timeout: Duration,
 }
 
@@ -59,7 +59,7 @@ pub enum TlsLoadError {
     #[error("cannot read the certificate file {file}")]
     Certificate {
         /// The file.
-        file: AbsolutePath,
+        file: String,
         /// The cause.
         source: std::io::Error,
     },
@@ -78,15 +78,15 @@ pub enum TlsLoadError {
     #[error("{file} does not hold a certificate that can be read")]
     Damaged {
         /// The file.
-        file: AbsolutePath,
+        file: String,
     },
     /// Key and certificate do not belong together, or are of a kind that is not supported.
     #[error("certificate and key cannot be used together; is {key} the key of {file}?")]
     Unusable {
         /// The certificate file.
-        file: AbsolutePath,
+        file: String,
         /// The key file.
-        key: SecretFile,
+        key: String,
         /// The cause.
         source: rustls::Error,
     },
@@ -94,7 +94,7 @@ pub enum TlsLoadError {
     #[error("the certificate in {file} expired at {not_after}")]
     Expired {
         /// The file.
-        file: AbsolutePath,
+        file: String,
         /// End of its validity.
         not_after: String,
     },
@@ -136,10 +136,13 @@ impl Tls {
         let Some((file, key_file)) = config.tls.files() else {
             return Ok(None);
         };
-        let pem = std::fs::read(file.as_path()).map_err(|source| TlsLoadError::Certificate {
-            file: file.clone(),
-            source,
-        })?;
+        let pem = file
+            .path()
+            .and_then(std::fs::read)
+            .map_err(|source| TlsLoadError::Certificate {
+                file: file.to_string(),
+                source,
+            })?;
         let chain = pem::certificates(&pem).ok_or_else(|| TlsLoadError::Pem {
             file: file.to_string(),
             what: "certificate",
@@ -149,7 +152,9 @@ impl Tls {
             what: "private key",
         })?;
         let first = chain.first().and_then(|certificate| Facts::read(certificate));
-        let facts = first.ok_or_else(|| TlsLoadError::Damaged { file: file.clone() })?;
+        let facts = first.ok_or_else(|| TlsLoadError::Damaged {
+            file: file.to_string(),
+        })?;
         let server_end_point = chain
             .first()
             .map(|first| facts.end_point_hash(first))
@@ -158,13 +163,14 @@ impl Tls {
         for protocol in Protocol::ALL {
             let config = server_config(chain.clone(), key.clone_key(), protocol);
             configs.push(Arc::new(config.map_err(|source| TlsLoadError::Unusable {
-                file: file.clone(),
-                key: key_file.clone(),
+                file: file.to_string(),
+                key: key_file.to_string(),
                 source,
             })?));
         }
-        let configs = <[Arc<ServerConfig>; 3]>::try_from(configs)
-            .map_err(|_| TlsLoadError::Damaged { file: file.clone() })?;
+        let configs = <[Arc<ServerConfig>; 3]>::try_from(configs).map_err(|_| TlsLoadError::Damaged {
+            file: file.to_string(),
+        })?;
         Ok(Some(Self {
             configs,
             facts,
@@ -175,7 +181,7 @@ impl Tls {
     }
 
     /// The certificate's file.
-    pub fn file(&self) -> &AbsolutePath {
+    pub fn file(&self) -> &FileName {
         &self.file
     }
 
@@ -190,7 +196,7 @@ impl Tls {
             return Ok(());
         }
         Err(TlsLoadError::Expired {
-            file: self.file.clone(),
+            file: self.file.to_string(),
             not_after: self.not_after(),
         })
     }
