@@ -155,12 +155,20 @@ impl Content {
         }
     }
 
-    /// Writes it into a mailbox.
-    pub(crate) fn write_to(&self, incoming: &mut Incoming) -> Result<(), StoreError> {
+    /// Writes it into a mailbox, with `head` on top.
+    pub(crate) fn write_to(&self, head: &str, incoming: &mut Incoming) -> Result<(), StoreError> {
         let (file, size) = match self {
-            Self::Memory { bytes, .. } => return incoming.write(bytes),
+            // One write for all of a small message: copying it costs less than a second call.
+            Self::Memory { bytes, .. } if bytes.len() <= SMALL => {
+                return incoming.write(&[head.as_bytes(), bytes].concat());
+            }
+            Self::Memory { bytes, .. } => {
+                incoming.write(head.as_bytes())?;
+                return incoming.write(bytes);
+            }
             Self::File { file, size, .. } => (file, *size),
         };
+        incoming.write(head.as_bytes())?;
         let failed = |source| StoreError::Disk {
             doing: "read the message back",
             source: durable::Error::io("read", "", source),
@@ -196,6 +204,8 @@ fn clean(message: &[u8]) -> Vec<u8> {
     out
 }
 
+/// Up to this size a message is written in one piece with its head.
+const SMALL: usize = 64 << 10;
 /// From this size on a message goes to a file.
 const IN_MEMORY: usize = 1 << 20;
 /// The same while the budget is used up. The whole header must fit in (256 KiB, robustness.md section 3).

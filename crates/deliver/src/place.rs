@@ -72,8 +72,7 @@ impl Job<'_> {
         }
         let head = self.trace_header();
         let mut incoming = mailbox.incoming(key)?;
-        incoming.write(head.as_bytes())?;
-        content.write_to(&mut incoming)?;
+        content.write_to(&head, &mut incoming)?;
         match incoming.finish()? {
             Delivered::Stored { name } => events.push(Kind::Delivered {
                 mailbox: row.address.to_string(),

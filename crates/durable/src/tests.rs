@@ -257,6 +257,12 @@ fn a_self_test_that_fails_clears_nothing() {
     }
     let place = place();
     let disk = Disk::with_probe(Arc::new(Broken));
+    // At the start of a process nothing is known of the volume; the test finds out.
+    let root = disk.open_root(place.path()).unwrap();
+    assert!(!disk.is_suspect(&root));
+    assert!(disk.self_test(&root).is_err());
+    assert!(disk.is_suspect(&root));
+    let disk = Disk::with_probe(Arc::new(Broken));
     assert!(deliver(&disk, place.path(), "m", b"x").is_err());
     let root = disk.open_root(place.path()).unwrap();
     assert!(disk.self_test(&root).is_err());
