@@ -169,11 +169,11 @@ fn no_false_promise(ledger: &Ledger, seen: &[Call]) -> Result<()> {
         .collect();
     for call in seen.iter().filter(|call| call.is_injected()) {
         // The sync of a file is followed by its rename, the sync of a directory comes after one: same thread.
-        let before = seen
+        let mut before = seen
             .iter()
             .filter(|other| other.thread == call.thread && other.end <= call.start);
         let story = match call.name.as_str() {
-            "fsync" => before.filter(|other| other.name == "renameat2").next_back(),
+            "fsync" => before.rfind(|other| other.name == "renameat2"),
             _ => Some(call),
         };
         let Some(story) = story else { continue };
