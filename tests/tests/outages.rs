@@ -43,7 +43,7 @@ fn database_outage(outage: Outage) -> Result<()> {
                 Outage::Stopped => site.database()?.server()?.process()?.signal(Signal::SIGSTOP)?,
                 Outage::Killed => site.database()?.server()?.process()?.kill()?,
             }
-            everything_is_deferred(site).with_context(|| format!("{outage:?}"))?;
+            everything_is_deferred(site, 2).with_context(|| format!("{outage:?}"))?;
             match outage {
                 Outage::Stopped => site.database()?.server()?.process()?.signal(Signal::SIGCONT)?,
                 Outage::Killed => site.database()?.server()?.start()?,
@@ -65,8 +65,8 @@ fn database_outage(outage: Outage) -> Result<()> {
 }
 
 /// Each answer is the temporary one, and comes in time; asked several times, as the first may meet a live connection.
-fn everything_is_deferred(site: &mut Site) -> Result<()> {
-    for round in 0..3 {
+fn everything_is_deferred(site: &mut Site, rounds: u32) -> Result<()> {
+    for round in 0..rounds {
         let timed = |what: &str, ask: &dyn Fn() -> Result<(String, Duration)>, wanted: &str| -> Result<()> {
             let (answer, took) = ask().with_context(|| what.to_owned())?;
             ensure!(answer.contains(wanted), "{what}, round {round}: {answer}");
@@ -152,7 +152,7 @@ fn authd_is_killed_and_stopped() -> Result<()> {
         .set("smtpd.smtpd_error_sleep_time", "0s")
         .run(|site| {
             site.kill("authd")?;
-            everything_is_deferred(site).context("authd killed")?;
+            everything_is_deferred(site, 2).context("authd killed")?;
             site.start("authd")?;
             let endpoints = site.endpoints().clone();
             let normal = |what: &str| {
@@ -163,7 +163,7 @@ fn authd_is_killed_and_stopped() -> Result<()> {
             };
             normal("after the restart")?;
             site.daemon("authd")?.signal(Signal::SIGSTOP)?;
-            everything_is_deferred(site).context("authd stopped")?;
+            everything_is_deferred(site, 1).context("authd stopped")?;
             site.daemon("authd")?.signal(Signal::SIGCONT)?;
             normal("after SIGCONT")
         })
