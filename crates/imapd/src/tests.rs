@@ -2,6 +2,7 @@
 
 mod authd;
 mod folders;
+mod hostile;
 mod limits;
 mod login;
 mod messages;

@@ -77,6 +77,10 @@ impl World {
 
     /// Delivers as another program would.
     pub(super) fn put(&self, name: &str, message: &str) {
+        self.put_bytes(name, message.as_bytes());
+    }
+
+    pub(super) fn put_bytes(&self, name: &str, message: &[u8]) {
         for part in ["tmp", "new", "cur"] {
             fs::create_dir_all(self.maildir().join(part)).unwrap();
         }
@@ -187,11 +191,16 @@ impl Client {
 
     /// One response with its literals, without the last line end; empty at the end of the connection.
     pub(super) async fn response(&mut self) -> String {
+        String::from_utf8_lossy(&self.response_bytes().await).into_owned()
+    }
+
+    /// The same as it came.
+    pub(super) async fn response_bytes(&mut self) -> Vec<u8> {
         let mut response = Vec::new();
         loop {
             let read = timeout(LIMIT, self.reader.read_until(b'\n', &mut response));
             if read.await.expect("a response in time").unwrap() == 0 {
-                return String::new();
+                return Vec::new();
             }
             assert!(
                 response.ends_with(b"\r\n"),
@@ -200,7 +209,7 @@ impl Client {
             );
             response.truncate(response.len() - 2);
             let Some(len) = announced(&response) else {
-                return String::from_utf8_lossy(&response).into_owned();
+                return response;
             };
             response.extend_from_slice(b"\r\n");
             let start = response.len();

@@ -58,8 +58,16 @@ impl Body {
         self.crlf.encode(&raw, &mut text);
         // Never more than was announced, whatever happened to the file.
         text.truncate(usize::try_from(self.owed).unwrap_or(usize::MAX));
+        hide_nul(&mut text);
         self.owed -= text.len() as u64;
         Ok(text)
+    }
+}
+
+/// NUL, which no string of the protocol may hold (RFC 3501 9, `CHAR8`), becomes 0x80 as in other servers.
+pub(super) fn hide_nul(text: &mut [u8]) {
+    for byte in text.iter_mut().filter(|byte| **byte == 0) {
+        *byte = 0x80;
     }
 }
 

@@ -8,7 +8,7 @@ use imap_proto::response::{fetch, structure};
 use maildir_store::{Folder, Message, Meta, StoreError};
 use message::mime::{self, Crlf};
 
-use super::body::{Body, Piece};
+use super::body::{Body, Piece, hide_nul};
 use super::reading::{FileNeeds, Reading, file_needs};
 use super::source::{Source, Trouble};
 use crate::mailbox::Numbers;
@@ -211,7 +211,11 @@ fn section(
             let body = Body::new(source.file.try_clone()?, range, crlf, len);
             response.push(body);
         }
-        _ => crlf.encode(stored, &mut response.text),
+        _ => {
+            let start = response.text.len();
+            crlf.encode(stored, &mut response.text);
+            hide_nul(&mut response.text[start..]);
+        }
     }
     Ok(())
 }
