@@ -84,7 +84,8 @@ impl Daemon for Pop3d {
     async fn run(ctx: Context<Settings>) -> Result<(), BoxError> {
         let settings = ctx.settings();
         let mut listeners = ctx.listen(CLEAR_SERVICE, &settings.listen)?;
-        listeners.extend(ctx.listen(TLS_SERVICE, &settings.listen_tls)?);
+        let secure = ctx.listen(TLS_SERVICE, &settings.listen_tls)?;
+        listeners.extend(secure.into_iter().map(daemon::Listener::tls_first));
         let disk = durable::Disk::new();
         disk.on_alarm(volume::tell);
         let maildirs = Maildirs {

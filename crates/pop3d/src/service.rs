@@ -8,6 +8,7 @@ use auth_api::sasl::LoginContext;
 use daemon::limits::Rates;
 use daemon::{CancellationToken, Connection, Context, Limits, Peer, Refused, Service};
 use events::{About, access};
+use pop3_proto::{Reply, ResponseCode};
 
 use crate::config::Settings;
 use crate::maildrop::Maildirs;
@@ -84,9 +85,15 @@ impl Service for Pop3 {
         }
     }
 
-    /// Silence: nothing may be said in the clear where TLS comes first, and the listeners share the limits.
+    /// Said in the clear only; where TLS comes first the connection just closes.
     fn refusal(&self, _: Refused, _: &Peer) -> Vec<u8> {
-        Vec::new()
+        let mut words = Vec::new();
+        Reply::err_code(
+            ResponseCode::SysTemp,
+            "Too many connections, please try again later.",
+        )
+        .write(&mut words);
+        words
     }
 
     async fn handle(self: Arc<Self>, connection: Connection) {
@@ -110,13 +117,12 @@ impl Service for Pop3 {
         self.shared
             .events
             .emit(About::session(context.session), connected);
-        let implicit = &*connection.service == TLS_SERVICE;
         let session = Session::new(
             Arc::clone(&self.shared),
             context,
             connection.exempt,
             connection.load.stressed(),
         );
-        session.serve(connection.stream, implicit).await;
+        session.serve(connection.stream, connection.tls_first).await;
     }
 }

@@ -297,3 +297,13 @@ async fn removals_that_fail_are_told() {
     world.refuse_removals(false);
     assert_eq!(world.unique_ids().await.len(), 1);
 }
+
+#[tokio::test]
+async fn words_for_a_client_that_is_turned_away() {
+    let world = World::new("").await;
+    let words = world.refusal();
+    assert_eq!(
+        words,
+        "-ERR [SYS/TEMP] Too many connections, please try again later.\r\n"
+    );
+}

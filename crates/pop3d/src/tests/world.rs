@@ -12,7 +12,7 @@ use auth_api::Role;
 use auth_api::sasl::LoginContext;
 use auth_api::server::{Limits, Services, Unserved, serve};
 use config::Config;
-use daemon::{CancellationToken, Context};
+use daemon::{CancellationToken, Context, Refused, Service};
 use durable::{Op, Probe};
 use events::Memory;
 use tokio::io::{
@@ -24,7 +24,7 @@ use tokio::time::timeout;
 use super::authd::Fake;
 use crate::config::Settings;
 use crate::maildrop::Maildirs;
-use crate::service::Shared;
+use crate::service::{Pop3, Shared};
 use crate::session::Session;
 
 /// A step that takes longer has failed.
@@ -171,6 +171,15 @@ impl World {
             reader: BufReader::new(reader),
             writer,
         }
+    }
+
+    /// What a client hears that is over a limit.
+    pub(super) fn refusal(&self) -> String {
+        let peer = daemon::Peer::Tcp("127.0.0.1:1234".parse().unwrap());
+        let service = Pop3 {
+            shared: Arc::clone(&self.shared),
+        };
+        String::from_utf8(service.refusal(Refused::Full, &peer)).unwrap()
     }
 
     /// The ids of a UIDL.
