@@ -167,27 +167,50 @@ fn no_false_promise(ledger: &Ledger, seen: &[Call]) -> Result<()> {
         .iter()
         .map(|message| message.id.as_str())
         .collect();
+    let mut named = 0;
     for call in seen.iter().filter(|call| call.is_injected()) {
-        // The sync of a file is followed by its rename, the sync of a directory comes after one: same thread.
-        let mut before = seen
-            .iter()
-            .filter(|other| other.thread == call.thread && other.end <= call.start);
-        let story = match call.name.as_str() {
-            "fsync" => before.rfind(|other| other.name == "renameat2"),
-            _ => Some(call),
-        };
-        let Some(story) = story else { continue };
+        let story = what_failed(call, seen);
         for id in &accepted {
-            let whole = story.text.contains(*id) && ledger_has_one_recipient(ledger, id);
+            let failed = story.contains(*id) && ledger_has_one_recipient(ledger, id);
             ensure!(
-                !whole,
-                "{id} was accepted although {} failed: {}",
-                call.name,
-                story.text
+                !failed,
+                "{id} was accepted although {} failed:\n{story}",
+                call.name
             );
         }
+        named += usize::from(names_a_message(&story));
     }
+    ensure!(named > 0, "no failed call could be traced to a message");
     Ok(())
+}
+
+/// The call and those before it in its thread that tell whose file it was: the rename before the sync of a directory,
+/// the writes (with the Received line) before the sync of a file.
+fn what_failed(call: &Call, seen: &[Call]) -> String {
+    let mut before = seen
+        .iter()
+        .filter(|other| other.thread == call.thread && other.end <= call.start);
+    let related: Vec<&Call> = match call.name.as_str() {
+        "fsync" => before
+            .rfind(|other| other.name == "renameat2")
+            .into_iter()
+            .collect(),
+        "fdatasync" => before.filter(|other| other.path() == call.path()).collect(),
+        _ => Vec::new(),
+    };
+    let texts: Vec<&str> = related
+        .into_iter()
+        .chain([call])
+        .map(|c| c.text.as_str())
+        .collect();
+    texts.join("\n")
+}
+
+/// Whether an id stands in it: a word of 20 letters and digits, alone or as `QidRn`.
+fn names_a_message(story: &str) -> bool {
+    story
+        .split(|c: char| !c.is_ascii_alphanumeric())
+        .any(|word| word.len() == 20 || word.starts_with('Q') && word.as_bytes().get(21) == Some(&b'R'))
 }
 
 /// With several recipients one may have failed and wait in the queue while the message was rightly accepted.
