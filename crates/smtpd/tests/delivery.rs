@@ -162,6 +162,47 @@ async fn deliver_is_away() {
 }
 
 #[tokio::test]
+async fn a_second_attempt_is_marked_and_settles_only_what_it_can() {
+    let site = Site::new("").await;
+    let mut d = site.connect("mx").await;
+    d.ask("EHLO c.test").await;
+    d.envelope("s@a.test", &["u@local.test"]).await;
+    queued(&d.data(MESSAGE).await);
+    // deliver dies over the second message, on the connection that was kept.
+    site.deliver.does(Does::SaysThenCloses(Vec::new()));
+    d.envelope("s@a.test", &["u@local.test"]).await;
+    queued(&d.data(MESSAGE).await);
+    let repeated: Vec<bool> = site
+        .deliver
+        .given
+        .lock()
+        .unwrap()
+        .iter()
+        .map(|given| given.repeated)
+        .collect();
+    assert_eq!(repeated, [false, false, true]);
+    let spooled = site.spooled();
+    assert_eq!(
+        spooled[0].envelope().recipients[0].state,
+        InitialState::MaybeRepeated
+    );
+    drop(spooled);
+    // A refusal for now does not say that the first attempt delivered nothing.
+    site.deliver.does(Does::Says(Vec::new()));
+    d.envelope("s@a.test", &["u@local.test"]).await;
+    queued(&d.data(MESSAGE).await);
+    site.deliver.does(Does::DiesThenRefuses);
+    d.envelope("s@a.test", &["u@local.test"]).await;
+    queued(&d.data(MESSAGE).await);
+    let spooled = site.spooled();
+    assert_eq!(spooled.len(), 2);
+    assert_eq!(
+        spooled[1].envelope().recipients[0].state,
+        InitialState::MaybeRepeated
+    );
+}
+
+#[tokio::test]
 async fn deliver_is_late() {
     let site = Site::new("[smtpd]\ndirect_delivery_timeout = \"1s\"").await;
     let mut d = site.connect("mx").await;

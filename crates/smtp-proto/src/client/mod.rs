@@ -4,6 +4,7 @@
 //! Greeting -> EHLO -> Event::Ready        starttls() -> Event::StartTls -> tls_started() -> Event::Ready
 //! begin(mail, rcpts) -> Event::Mail, Event::Rcpt... -> Event::SendBody
 //! body(..)*, end_body() -> Event::Verdict... -> Event::Done      begin() again, or quit()
+//! begin_whole(mail, rcpts, body) -> Event::Mail, Event::Rcpt..., Event::Verdict... -> Event::Done
 //! ```
 //!
 //! The caller writes [`Session::output`] after each call, appends what it read to [`Session::input`] and takes
@@ -64,6 +65,8 @@ enum Due {
     Data,
     /// LMTP: of one recipient; SMTP: of all.
     EndOfData(Option<usize>),
+    /// BDAT LAST, sent before it was known who is accepted; becomes one of the others when its turn comes.
+    Chunk,
     /// The end of a body that was sent to nobody.
     EmptyBody,
     Rset,
@@ -140,7 +143,7 @@ impl Session {
             Due::Mail => self.timeouts.mail,
             Due::Rcpt(_) => self.timeouts.rcpt,
             Due::Data => self.timeouts.data,
-            Due::EndOfData(_) | Due::EmptyBody => self.timeouts.end_of_data,
+            Due::EndOfData(_) | Due::Chunk | Due::EmptyBody => self.timeouts.end_of_data,
             Due::Rset | Due::Quit => self.timeouts.farewell,
         };
         self.waiting_since.map(|since| since + time)
@@ -178,28 +181,62 @@ impl Session {
 
     /// Starts a transaction: MAIL, all RCPT and DATA, at once where the server allows pipelining.
     pub fn begin(&mut self, mail: &Mail, rcpts: Vec<Rcpt>) {
+        let pipelined = self.extensions.has("PIPELINING");
+        self.send_mail(mail);
+        if pipelined {
+            self.send_rcpts(&rcpts);
+            self.output.extend_from_slice(b"DATA\r\n");
+            self.due.push_back(Due::Data);
+        }
+        self.open(rcpts, pipelined, Progress::Envelope);
+    }
+
+    /// Whether [`Session::begin_whole`] may be used: the server announced PIPELINING and CHUNKING.
+    pub fn takes_whole(&self) -> bool {
+        self.extensions.has("PIPELINING") && self.extensions.has("CHUNKING")
+    }
+
+    /// Starts and finishes a transaction in one go: MAIL, all RCPT and the whole body as one BDAT (RFC 3030
+    /// 2), with CRLF line ends. One round trip; there is no [`Event::SendBody`]. From here on every recipient
+    /// without a reply is [`Outcome::Unknown`].
+    pub fn begin_whole(&mut self, mail: &Mail, rcpts: Vec<Rcpt>, body: &[&[u8]]) {
+        let size: usize = body.iter().map(|piece| piece.len()).sum();
+        self.send_mail(mail);
+        self.send_rcpts(&rcpts);
+        self.output
+            .extend_from_slice(format!("BDAT {size} LAST\r\n").as_bytes());
+        self.output.reserve(size);
+        for piece in body {
+            self.output.extend_from_slice(piece);
+        }
+        self.due.push_back(Due::Chunk);
+        self.open(rcpts, true, Progress::EndSent);
+    }
+
+    fn send_mail(&mut self, mail: &Mail) {
         if std::mem::take(&mut self.reset_first) {
             self.output.extend_from_slice(b"RSET\r\n");
             self.due.push_back(Due::Rset);
         }
-        let pipelined = self.extensions.has("PIPELINING");
         encode::mail(mail, &self.extensions, &mut self.output);
         self.due.push_back(Due::Mail);
-        if pipelined {
-            for (index, rcpt) in rcpts.iter().enumerate() {
-                encode::rcpt(rcpt, &self.extensions, &mut self.output);
-                self.due.push_back(Due::Rcpt(index));
-            }
-            self.output.extend_from_slice(b"DATA\r\n");
-            self.due.push_back(Due::Data);
+    }
+
+    fn send_rcpts(&mut self, rcpts: &[Rcpt]) {
+        for (index, rcpt) in rcpts.iter().enumerate() {
+            encode::rcpt(rcpt, &self.extensions, &mut self.output);
+            self.due.push_back(Due::Rcpt(index));
         }
+    }
+
+    fn open(&mut self, rcpts: Vec<Rcpt>, pipelined: bool, progress: Progress) {
         self.transaction = Some(Transaction {
             replies: vec![None; rcpts.len()],
             accepted: vec![false; rcpts.len()],
             rcpts,
             pipelined,
             stuffer: DotStuffer::default(),
-            progress: Progress::Envelope,
+            progress,
         });
     }
 
@@ -222,14 +259,24 @@ impl Session {
         }
         transaction.stuffer.finish(&mut self.output);
         transaction.progress = Progress::EndSent;
+        self.expect_verdicts();
+    }
+
+    /// Puts the replies to a complete message, which go before all others, on the list of what is due.
+    fn expect_verdicts(&mut self) {
+        let Some(transaction) = &self.transaction else {
+            return;
+        };
+        let accepted = transaction.accepted.iter().enumerate().filter(|(_, ok)| **ok);
+        let before = self.due.len();
         match self.protocol {
+            _ if !transaction.accepted.contains(&true) => self.due.push_back(Due::EmptyBody),
             Protocol::Smtp => self.due.push_back(Due::EndOfData(None)),
-            Protocol::Lmtp => {
-                let accepted = transaction.accepted.iter().enumerate().filter(|(_, ok)| **ok);
-                self.due
-                    .extend(accepted.map(|(index, _)| Due::EndOfData(Some(index))));
-            }
+            Protocol::Lmtp => self
+                .due
+                .extend(accepted.map(|(index, _)| Due::EndOfData(Some(index)))),
         }
+        self.due.rotate_left(before);
     }
 
     /// Says goodbye.
@@ -283,6 +330,10 @@ impl Session {
     }
 
     fn on_reply(&mut self, reply: Reply) {
+        if self.due.front() == Some(&Due::Chunk) {
+            self.due.pop_front();
+            self.expect_verdicts();
+        }
         let Some(due) = self.due.pop_front() else {
             self.on_unsolicited(reply);
             return;
@@ -312,7 +363,7 @@ impl Session {
             Due::Data => self.on_data(&reply),
             Due::EndOfData(Some(index)) => self.verdict(index, reply),
             Due::EndOfData(None) => self.verdict_for_all(&reply),
-            Due::EmptyBody => self.over(),
+            Due::EmptyBody | Due::Chunk => self.over(),
             Due::Rset => {}
             Due::Quit => {
                 self.dead = true;

@@ -273,3 +273,118 @@ fn every_split_gives_the_same() {
         assert_eq!(events.last(), Some(&Event::SendBody), "{cut}");
     }
 }
+
+#[test]
+fn a_whole_message_in_one_go() {
+    let mut d = Dialogue::ready(Protocol::Lmtp, "250-PIPELINING\r\n250-CHUNKING\r\n");
+    assert!(d.session.takes_whole());
+    let mail = Mail::new(address("s@a.test"));
+    let rcpts: Vec<Rcpt> = ["a@x.test", "b@x.test", "c@x.test"]
+        .iter()
+        .map(|text| Rcpt::new(text.parse().unwrap()))
+        .collect();
+    d.session
+        .begin_whole(&mail, rcpts.clone(), &[b"A: b\r\n\r\n", b".\r\n"]);
+    assert_eq!(
+        d.sent(),
+        "MAIL FROM:<s@a.test>\r\nRCPT TO:<a@x.test>\r\nRCPT TO:<b@x.test>\r\nRCPT TO:<c@x.test>\r\n\
+         BDAT 11 LAST\r\nA: b\r\n\r\n.\r\n"
+    );
+    assert_eq!(
+        d.kinds(),
+        ["unknown"; 3],
+        "it may have been delivered from now on"
+    );
+    d.feed("250 ok\r\n250 ok\r\n550 no\r\n250 ok\r\n250 in\r\n");
+    assert_eq!(d.kinds(), ["EndOfData 250", "Rcpt 550", "unknown"]);
+    let events = d.feed("452 4.2.2 full\r\n");
+    assert!(matches!(events[..], [Event::Verdict(2, _), Event::Done]));
+    assert!(d.session.is_idle());
+
+    // Nobody accepted: one answer, and the old envelope has to go.
+    d.session.begin_whole(&mail, rcpts[..1].to_vec(), &[b"x\r\n"]);
+    d.sent();
+    assert_eq!(
+        d.feed("250 ok\r\n550 no\r\n503 no\r\n").last(),
+        Some(&Event::Done)
+    );
+    assert_eq!(d.kinds(), ["Rcpt 550"]);
+    d.session.begin_whole(&mail, rcpts[..1].to_vec(), &[b"x\r\n"]);
+    assert!(d.sent().starts_with("RSET\r\nMAIL"));
+    let events = d.feed("250 ok\r\n452 4.3.1 full\r\n503 no\r\n503 no\r\n");
+    assert_eq!(events.last(), Some(&Event::Done));
+    assert_eq!(d.kinds(), ["Mail 452"]);
+}
+
+#[test]
+fn client_and_server_understand_each_other() {
+    use crate::server;
+    let config = server::Config::new(Protocol::Lmtp, "mx.test");
+    let now = Instant::now();
+    let mut server = server::Session::new(std::sync::Arc::new(config), false, now);
+    let mut client = Session::new(Protocol::Lmtp, "c.test", Timeouts::default());
+    server.greet();
+    let mut body = Vec::new();
+    let mut done = 0;
+    while done < 3 {
+        client.input().extend_from_slice(server.output());
+        server.output_written();
+        while let Some(event) = client.next_event(now) {
+            let rcpts = |texts: &[&str]| texts.iter().map(|t| Rcpt::new(t.parse().unwrap())).collect();
+            let mail = Mail::new(address("s@a.test"));
+            match event {
+                Event::Ready => client.begin_whole(&mail, rcpts(&["no@x.test"]), &[b"lost\r\n"]),
+                Event::Done if done == 0 => {
+                    done = 1;
+                    client.begin_whole(
+                        &mail,
+                        rcpts(&["a@x.test", "no@x.test", "b@x.test"]),
+                        &[b"whole\r\n"],
+                    );
+                }
+                Event::Done if done == 1 => {
+                    let outcomes = client.outcomes();
+                    let stages: Vec<_> = outcomes
+                        .iter()
+                        .map(|o| match o {
+                            Outcome::Replied { stage, reply } => (*stage, reply.code),
+                            other => panic!("{other:?}"),
+                        })
+                        .collect();
+                    let (end, rcpt) = (Stage::EndOfData, Stage::Rcpt);
+                    assert_eq!(stages, [(end, 250), (rcpt, 550), (end, 250)]);
+                    done = 2;
+                    client.begin(&mail, rcpts(&["a@x.test"]));
+                }
+                Event::SendBody => {
+                    client.body(b".dots\r\n");
+                    client.end_body();
+                }
+                Event::Done => done = 3,
+                Event::Failed(failure) => panic!("{failure}"),
+                _ => {}
+            }
+        }
+        server.input().extend_from_slice(client.output());
+        client.output_written();
+        while let Some(event) = server.next_event(now) {
+            match event {
+                server::Event::Hello(_) => server.accept_hello(),
+                server::Event::Mail(_) => server.answer(&crate::reply::mail_ok()),
+                server::Event::Rcpt(rcpt) if rcpt.typed.starts_with("no") => {
+                    server.answer(&crate::reply::new(550, (5, 1, 1), "no"));
+                }
+                server::Event::Rcpt(_) => server.answer(&crate::reply::rcpt_ok()),
+                server::Event::Data => server.accept_data(),
+                server::Event::Body(text) => body.extend_from_slice(text),
+                server::Event::EndOfData(end) => {
+                    for _ in 0..end.answers {
+                        server.answer(&crate::reply::ok());
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+    assert_eq!(body, b"whole\r\n.dots\r\n");
+}

@@ -80,39 +80,39 @@ impl Deliverer {
 
     /// Tries to deliver; `top` goes before the message. Comes back within `limit`.
     pub async fn deliver(&self, envelope: &Envelope, top: &str, stored: &Stored, limit: Duration) -> Attempt {
-        let (mail, rcpts) = commands(envelope, stored);
-        let deadline = Instant::now() + limit;
-        let mut attempt = None;
+        let mut delivery = Delivery {
+            commands: commands(envelope, stored),
+            top,
+            stored,
+            deadline: Instant::now() + limit,
+        };
+        let mut first = None;
         if let Some(connection) = self.take_idle() {
-            let first = self.run(connection, &mail, &rcpts, top, stored, deadline).await;
-            // A connection that was kept may have died since, with a restart of deliver. Where the end of
-            // the message was not sent nothing can have been delivered, so a fresh one may try.
-            let stale = first.trouble.is_some() && first.outcomes.iter().all(|o| *o == Outcome::NotSent);
-            if !stale {
-                return first;
+            let attempt = self.run(connection, &delivery).await;
+            // A connection that was kept may have died since, with a restart of deliver: a fresh one may
+            // try. What may have been delivered is marked, so that deliver looks before it delivers again.
+            let silent = |outcome: &Outcome| matches!(outcome, Outcome::NotSent | Outcome::Unknown);
+            if attempt.trouble.is_none() || !attempt.outcomes.iter().all(silent) {
+                return attempt;
             }
-            attempt = Some(first);
+            delivery.mark_repeated(&attempt.outcomes);
+            first = Some(attempt);
         }
-        match self.connect(deadline).await {
-            Ok(connection) => self.run(connection, &mail, &rcpts, top, stored, deadline).await,
-            Err(error) => attempt.unwrap_or_else(|| Attempt {
-                outcomes: vec![Outcome::NotSent; rcpts.len()],
+        let fresh = match self.connect(delivery.deadline).await {
+            Ok(connection) => self.run(connection, &delivery).await,
+            Err(error) => Attempt {
+                outcomes: vec![Outcome::NotSent; envelope.recipients.len()],
                 trouble: Some(daemon::describe(&error)),
-            }),
+            },
+        };
+        match first {
+            Some(first) => merge(&first, fresh),
+            None => fresh,
         }
     }
 
-    async fn run(
-        &self,
-        mut connection: Connection,
-        mail: &Mail,
-        rcpts: &[Rcpt],
-        top: &str,
-        stored: &Stored,
-        deadline: Instant,
-    ) -> Attempt {
-        connection.session.begin(mail, rcpts.to_vec());
-        let result = connection.transact(top, stored, deadline).await;
+    async fn run(&self, mut connection: Connection, delivery: &Delivery<'_>) -> Attempt {
+        let result = connection.transact(delivery).await;
         let outcomes = connection.session.outcomes();
         let trouble = match result {
             Ok(()) => {
@@ -190,39 +190,54 @@ impl Connection {
     }
 
     /// From MAIL to the last verdict.
-    async fn transact(&mut self, top: &str, stored: &Stored, deadline: Instant) -> Result<(), DirectError> {
+    async fn transact(&mut self, delivery: &Delivery<'_>) -> Result<(), DirectError> {
+        let (mail, rcpts) = &delivery.commands;
+        match delivery.stored {
+            // One round trip where the message is at hand.
+            Stored::Memory(body, _) if self.session.takes_whole() => {
+                let whole = [delivery.top.as_bytes(), body];
+                self.session.begin_whole(mail, rcpts.clone(), &whole);
+            }
+            _ => self.session.begin(mail, rcpts.clone()),
+        }
         loop {
-            match self.next(deadline).await? {
-                Event::SendBody => {
-                    let sent = self.send(top, stored, deadline).await;
-                    if let Err(DirectError::Broken(error)) = sent {
+            match self.next(delivery.deadline).await {
+                Err(DirectError::Broken(error)) => {
+                    self.last_words().await;
+                    return Err(DirectError::Broken(error));
+                }
+                Err(error) => return Err(error),
+                Ok(Event::SendBody) => match self.send(delivery).await {
+                    Err(DirectError::Broken(error)) => {
                         self.last_words().await;
                         return Err(DirectError::Broken(error));
                     }
-                    sent?;
-                }
-                Event::Done => return Ok(()),
-                Event::Failed(failure) => return Err(failure.into()),
-                Event::Refused { reply, .. } => return Err(DirectError::Refused(reply)),
-                Event::Closed => return Err(DirectError::Closed),
-                Event::Ready
-                | Event::StartTls
-                | Event::TlsRefused(_)
-                | Event::Mail(_)
-                | Event::Rcpt(..)
-                | Event::Verdict(..) => {}
+                    sent => sent?,
+                },
+                Ok(Event::Done) => return Ok(()),
+                Ok(Event::Failed(failure)) => return Err(failure.into()),
+                Ok(Event::Refused { reply, .. }) => return Err(DirectError::Refused(reply)),
+                Ok(Event::Closed) => return Err(DirectError::Closed),
+                Ok(
+                    Event::Ready
+                    | Event::StartTls
+                    | Event::TlsRefused(_)
+                    | Event::Mail(_)
+                    | Event::Rcpt(..)
+                    | Event::Verdict(..),
+                ) => {}
             }
         }
     }
 
-    async fn send(&mut self, top: &str, stored: &Stored, deadline: Instant) -> Result<(), DirectError> {
-        self.session.body(top.as_bytes());
-        match stored {
+    async fn send(&mut self, delivery: &Delivery<'_>) -> Result<(), DirectError> {
+        self.session.body(delivery.top.as_bytes());
+        match delivery.stored {
             Stored::Memory(body, _) => self.session.body(body),
-            Stored::File(writer) => self.send_file(writer, deadline).await?,
+            Stored::File(writer) => self.send_file(writer, delivery.deadline).await?,
         }
         self.session.end_body();
-        self.write(deadline).await
+        self.write(delivery.deadline).await
     }
 
     async fn send_file(&mut self, writer: &Writer, deadline: Instant) -> Result<(), DirectError> {
@@ -256,6 +271,44 @@ impl Connection {
             .await
             .is_ok_and(|event| !matches!(event, Event::Failed(_)))
         {}
+    }
+}
+
+/// The outcome of a second attempt, after a first one without any answer: only a delivery or a refusal for good
+/// settles what may have been delivered by the first.
+fn merge(first: &Attempt, mut second: Attempt) -> Attempt {
+    for (outcome, before) in second.outcomes.iter_mut().zip(&first.outcomes) {
+        let settled = match outcome {
+            Outcome::Replied { reply, .. } => reply.is_positive() || reply.is_permanent(),
+            Outcome::NotSent | Outcome::Unknown => false,
+        };
+        if *before == Outcome::Unknown && !settled {
+            *outcome = Outcome::Unknown;
+            second.trouble = second.trouble.or_else(|| first.trouble.clone());
+        }
+    }
+    second
+}
+
+/// One message and where it goes.
+struct Delivery<'a> {
+    commands: (Mail, Vec<Rcpt>),
+    top: &'a str,
+    stored: &'a Stored,
+    deadline: Instant,
+}
+
+impl Delivery<'_> {
+    /// Marks the recipients that may have the message already (XREPEAT).
+    fn mark_repeated(&mut self, outcomes: &[Outcome]) {
+        for (rcpt, outcome) in self.commands.1.iter_mut().zip(outcomes) {
+            if *outcome == Outcome::Unknown {
+                rcpt.params.private.push(Param {
+                    keyword: "XREPEAT".to_owned(),
+                    value: None,
+                });
+            }
+        }
     }
 }
 

@@ -20,6 +20,8 @@ pub enum Does {
     Says(Vec<Reply>),
     /// Says the first ones and closes.
     SaysThenCloses(Vec<Reply>),
+    /// Takes the first message whole and closes without a word; then says 4xx to everybody.
+    DiesThenRefuses,
     /// Says nothing, ever.
     Hangs,
     /// Refuses at MAIL.
@@ -34,6 +36,8 @@ pub struct Given {
     /// final, XIDX, XORIG
     pub recipients: Vec<(String, String, String)>,
     pub body: String,
+    /// XREPEAT was said of a recipient.
+    pub repeated: bool,
 }
 
 impl Given {
@@ -43,6 +47,7 @@ impl Given {
             sender: mail.path.to_string(),
             recipients: Vec::new(),
             body: String::new(),
+            repeated: false,
         }
     }
 }
@@ -130,6 +135,7 @@ impl FakeDeliver {
                         let RcptPath::Address(address) = rcpt.path else {
                             panic!()
                         };
+                        given.as_mut().unwrap().repeated |= rcpt.params.private("XREPEAT").is_some();
                         let private = |name| rcpt.params.private(name).unwrap().to_owned();
                         given.as_mut().unwrap().recipients.push((
                             address.to_string(),
@@ -153,6 +159,11 @@ impl FakeDeliver {
                             Does::Says(replies) => (replies, false),
                             Does::SaysThenCloses(replies) => (replies, true),
                             Does::Hangs => std::future::pending().await,
+                            Does::DiesThenRefuses => {
+                                let later = reply::new(451, (4, 3, 0), "later");
+                                self.does(Does::Says(vec![later; end.answers]));
+                                return;
+                            }
                             Does::RefusesMail(_) => panic!("MAIL was refused"),
                         };
                         let given = says.len();
