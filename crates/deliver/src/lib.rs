@@ -10,7 +10,8 @@
 //! The private extension `XPOSTRIDER` carries what keeps a delivery from happening twice:
 //! `MAIL FROM:<s> XID=<message id>` and `RCPT TO:<final address> XIDX=<index> XORIG=<xtext of the address as
 //! typed> [XREPEAT]`. (id, index) is the delivery key; it stands in the file name. With XREPEAT, or when
-//! another session delivers the same key at this moment, the mailbox is searched for the key first.
+//! this process has delivered the same key lately, the mailbox is searched for the key first; two sessions
+//! never deliver one key at the same time.
 //!
 //! On top of each copy stand Return-Path, X-Original-To and Delivered-To.
 //!

@@ -385,9 +385,12 @@ impl<D: Directory> Delivery<D> {
                 id,
                 sender: &self.sender,
                 recipient: &self.recipient,
-                search: self.recipient.repeated || claim.waited,
+                search: self.recipient.repeated || claim.was_delivered(),
             };
             let outcome = job.run(&content);
+            if outcome.reply.is_positive() {
+                claim.delivered();
+            }
             drop(claim);
             outcome
         });
