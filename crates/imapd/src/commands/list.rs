@@ -250,7 +250,7 @@ mod tests {
             &mut out,
         );
         assert!(
-            out.is_empty() && start.elapsed() < std::time::Duration::from_secs(5),
+            out.is_empty() && start.elapsed() < std::time::Duration::from_secs(20),
             "{:?}",
             start.elapsed()
         );

@@ -169,6 +169,6 @@ async fn every_message_can_be_looked_at() {
             );
         }
         // Unoptimised and on a machine that does other things; far from what a quadratic step would take.
-        assert!(start.elapsed().as_secs() < 20, "{row}: {:?}", start.elapsed());
+        assert!(start.elapsed().as_secs() < 60, "{row}: {:?}", start.elapsed());
     }
 }

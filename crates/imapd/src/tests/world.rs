@@ -25,7 +25,7 @@ use crate::session::Session;
 use crate::store::Maildirs;
 
 /// A step that takes longer has failed.
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(60);
 
 pub(super) struct World {
     place: tempfile::TempDir,
