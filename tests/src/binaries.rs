@@ -43,11 +43,17 @@ impl Binaries {
         Ok(Self { directory })
     }
 
-    /// Builds the executables into the build directory of the running program, with cargo's progress on the terminal.
+    /// Builds the executables into the build directory of the running program, with cargo's progress on the terminal
+    /// (unless `POSTRIDER_BIN_DIR` names some).
     ///
     /// # Errors
     /// When cargo cannot be run or the build fails.
     pub fn build_visibly() -> Result<Self> {
+        if let Some(directory) = env::var_os("POSTRIDER_BIN_DIR") {
+            return Ok(Self {
+                directory: directory.into(),
+            });
+        }
         let directory = profile_directory()?;
         let target = directory.parent().context("the build directory has no parent")?;
         build(target, &directory, true)?;

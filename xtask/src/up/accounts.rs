@@ -22,10 +22,12 @@ pub struct Account {
     pub password: String,
 }
 
-/// The example accounts, made where the database has no domains or `demo` asks for them; none otherwise.
+/// The example accounts, made where the database has no domains, where `demo` asks for them, or where an earlier `up` in
+/// this directory made them; none otherwise.
 pub fn ensure(site: &Site, say: &Say, operators_database: bool, demo: bool) -> Result<Vec<Account>> {
     let domains = names(&site.mailctl_json(&["domain", "list"])?, "domain");
-    if !domains.is_empty() && operators_database && !demo {
+    let known = endpoints::known_accounts(site.directory())?;
+    if !domains.is_empty() && operators_database && !demo && known.is_empty() {
         return Ok(Vec::new());
     }
     if !domains.iter().any(|name| name == DOMAIN) {
@@ -33,7 +35,6 @@ pub fn ensure(site: &Site, say: &Say, operators_database: bool, demo: bool) -> R
             site.mailctl(&["domain", "add", DOMAIN])
         })?;
     }
-    let known = endpoints::known_accounts(site.directory())?;
     let there = names(&site.mailctl_json(&["mailbox", "list", DOMAIN])?, "address");
     let mut accounts = Vec::new();
     for user in USERS {

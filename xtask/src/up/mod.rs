@@ -48,6 +48,7 @@ pub fn run(options: &Options) -> Result<()> {
     let binaries = Binaries::build_visibly()?;
     let directory = place::directory(options.dir.as_deref())?;
     let _lock = place::lock(&directory)?;
+    let choice = place::choice()?;
     let ports = place::ports()?;
     say.heading(&format!("starting in {}", directory.display()));
 
@@ -68,6 +69,7 @@ pub fn run(options: &Options) -> Result<()> {
         process.set_own_group();
     }
     start(&mut site, &say)?;
+    drop(choice);
     let accounts = accounts::ensure(&site, &say, options.mysql.is_some(), options.demo)?;
     endpoints::write(&site, &accounts)?;
     match accounts.as_slice() {

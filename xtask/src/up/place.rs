@@ -66,6 +66,14 @@ pub fn lock(directory: &Path) -> Result<File> {
     }
 }
 
+/// Held from the choice of ports until they are taken, so that two `up` at a time do not choose the same.
+pub fn choice() -> Result<File> {
+    let path = std::env::temp_dir().join(format!("postrider-ports-{}.lock", geteuid()));
+    let file = File::create(&path).with_context(|| path.display().to_string())?;
+    file.lock().context("lock of the ports")?;
+    Ok(file)
+}
+
 /// The usual ports, and a free one instead of each that is taken.
 pub fn ports() -> Result<Ports> {
     let usual = Ports::default();
