@@ -39,6 +39,8 @@ pub struct Stat {
     pub kind: FileKind,
     /// Length in bytes.
     pub size: u64,
+    /// Space set aside for it on the disk, in bytes.
+    pub allocated: u64,
     /// Owner.
     pub uid: u32,
     /// Group.
@@ -70,6 +72,7 @@ impl Stat {
             id: id_of(stat),
             kind: FileKind::from_mode(stat.st_mode),
             size: u64::try_from(stat.st_size).unwrap_or(0),
+            allocated: u64::try_from(stat.st_blocks).unwrap_or(0) * 512,
             uid: stat.st_uid,
             gid: stat.st_gid,
             mode: stat.st_mode & 0o7777,

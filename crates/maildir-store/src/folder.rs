@@ -101,6 +101,7 @@ impl Folder {
         if is_fresh(&log, &account)? {
             log.file.sync().wait().doing("make the UID log durable")?;
         }
+        log.keep_room();
         let view = Arc::clone(&content.view);
         let state = State {
             log,
@@ -148,7 +149,11 @@ impl Folder {
         if self.is_unchanged()? {
             return Ok(self.view());
         }
-        self.scan()
+        match self.scan() {
+            // What is known can be read, and removed, on a full disk too; new mail shows when there is room.
+            Err(error) if error.is_full() => Ok(self.view()),
+            result => result,
+        }
     }
 
     /// The first UID that no read-write session was told about yet; all from it on are told now. For
@@ -158,15 +163,20 @@ impl Folder {
         if self.peek_recent() >= shown_next {
             return Ok(shown_next);
         }
-        let (first, _) = self.change(|section| {
+        let told = self.change(|section| {
             let first = section.content.recent;
             if first < shown_next {
                 section.content.recent = shown_next;
                 Entry::Recent(shown_next).push(&mut section.records);
             }
             Ok(first)
-        })?;
-        Ok(first.min(shown_next))
+        });
+        match told {
+            Ok((first, _)) => Ok(first.min(shown_next)),
+            // On a full disk it is told once more later.
+            Err(error) if error.is_full() => Ok(self.peek_recent().min(shown_next)),
+            Err(error) => Err(error),
+        }
     }
 
     /// As [`Folder::take_recent`], telling nobody: for EXAMINE and STATUS.

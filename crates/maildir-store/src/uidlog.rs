@@ -110,6 +110,14 @@ impl UidLog {
         })
     }
 
+    /// Keeps room for the next records, so that removing mail from a full disk needs none. Best effort.
+    pub(crate) fn keep_room(&self) {
+        let scarce = |stat: durable::Stat| stat.allocated < stat.size + LEAST_ROOM;
+        if self.file.stat().is_ok_and(scarce) {
+            let _ = self.file.reserve(ROOM);
+        }
+    }
+
     /// Whether the name still stands for this file.
     pub(crate) fn is_current(&self, folder: &Dir) -> bool {
         folder
@@ -352,5 +360,8 @@ const LOG_NEW: &str = "postrider-uidlog.new";
 const DAMAGED: &str = "postrider-uidlog.damaged";
 const MAGIC: [u8; 8] = *b"PR-UIDL\n";
 const VERSION: u32 = 1;
+/// Room that is made for records, and when.
+const ROOM: u64 = 8 << 10;
+const LEAST_ROOM: u64 = 2 << 10;
 /// Below this size compaction is not worth a barrier.
 const COMPACT_FROM: u64 = 64 << 10;

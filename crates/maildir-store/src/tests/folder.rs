@@ -400,6 +400,52 @@ fn a_full_disk_never_shows_what_is_not_recorded() {
 }
 
 #[test]
+fn known_mail_can_be_read_on_a_full_disk() {
+    fn log(op: &durable::Op<'_>) -> bool {
+        matches!(op, durable::Op::Write { .. })
+    }
+    #[derive(Debug)]
+    struct Full;
+    impl durable::Probe for Full {
+        fn before(&self, op: &durable::Op<'_>) -> io::Result<()> {
+            if log(op) {
+                Err(io::Error::from_raw_os_error(ENOSPC))
+            } else {
+                Ok(())
+            }
+        }
+    }
+    let before = Host::new();
+    before.deliver(1, "one");
+    before.inbox().refresh().unwrap();
+    before.deliver(2, "two");
+    let full = Host::on(before.place.clone(), Disk::with_probe(Arc::new(Full)));
+    let inbox = full.inbox();
+    assert_eq!(contents(&inbox), [(1, "one".into())]);
+    assert_eq!(inbox.take_recent().unwrap(), 1);
+    drop(inbox);
+    assert_eq!(
+        contents(&before.other_process().inbox()),
+        [(1, "one".into()), (2, "two".into())]
+    );
+}
+
+#[test]
+fn the_log_has_room_for_removals_set_aside() {
+    use std::os::unix::fs::MetadataExt;
+    let host = Host::new();
+    host.deliver(1, "one");
+    host.inbox().refresh().unwrap();
+    let meta = std::fs::metadata(host.path().join("postrider-uidlog")).unwrap();
+    assert!(
+        meta.blocks() * 512 >= meta.len() + 2_048,
+        "{} {}",
+        meta.blocks(),
+        meta.len()
+    );
+}
+
+#[test]
 fn after_a_failed_sync_of_the_log_a_new_one_takes_its_place() {
     fn files(op: &durable::Op<'_>) -> bool {
         matches!(op, durable::Op::SyncFile { .. })
