@@ -108,6 +108,29 @@ impl FakeDeliver {
             .collect()
     }
 
+    /// Answers the end of a message; false where the connection is to close.
+    async fn answer(&self, session: &mut Session, does: Does, answers: usize) -> bool {
+        let (says, closes) = match does {
+            Does::Says(replies) => (replies, false),
+            Does::SaysThenCloses(replies) => (replies, true),
+            Does::Hangs => std::future::pending().await,
+            Does::DiesThenRefuses => {
+                let later = reply::new(451, (4, 3, 0), "later");
+                self.does(Does::Says(vec![later; answers]));
+                (Vec::new(), true)
+            }
+            Does::RefusesMail(_) => panic!("MAIL was refused"),
+        };
+        let said = says.len();
+        for reply in says {
+            session.answer(&reply);
+        }
+        for _ in said..if closes { said } else { answers } {
+            session.answer(&reply::ok());
+        }
+        !closes
+    }
+
     async fn serve(self, mut stream: UnixStream) {
         let mut config = Config::new(Protocol::Lmtp, "mx.test");
         config.private_extensions = &["XPOSTRIDER"];
@@ -155,27 +178,9 @@ impl FakeDeliver {
                     Event::EndOfData(end) => {
                         assert_eq!(end.fault, None);
                         self.given.lock().unwrap().extend(given.take());
-                        let (says, closes) = match does {
-                            Does::Says(replies) => (replies, false),
-                            Does::SaysThenCloses(replies) => (replies, true),
-                            Does::Hangs => std::future::pending().await,
-                            Does::DiesThenRefuses => {
-                                let later = reply::new(451, (4, 3, 0), "later");
-                                self.does(Does::Says(vec![later; end.answers]));
-                                return;
-                            }
-                            Does::RefusesMail(_) => panic!("MAIL was refused"),
-                        };
-                        let given = says.len();
-                        for reply in says {
-                            session.answer(&reply);
-                        }
-                        if closes {
-                            stream.write_all(session.output()).await.unwrap();
+                        if !self.answer(&mut session, does, end.answers).await {
+                            let _ = stream.write_all(session.output()).await;
                             return;
-                        }
-                        for _ in given..end.answers {
-                            session.answer(&reply::ok());
                         }
                     }
                     Event::Closing(_) => return,
