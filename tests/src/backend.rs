@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use crate::mariadb::{self, Server};
+use crate::mariadb::Server;
 use crate::schema;
 
 /// The database engine.
@@ -192,12 +192,4 @@ impl Drop for Database {
             let _ = server.execute("", &format!("DROP DATABASE {name}"));
         }
     }
-}
-
-/// Says whether a MariaDB server can be had on this machine; for messages.
-///
-/// # Errors
-/// When none is installed and none can be installed.
-pub fn find_mariadb() -> Result<std::path::PathBuf> {
-    mariadb::find_or_install()
 }

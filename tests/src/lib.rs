@@ -40,6 +40,7 @@ pub mod events;
 pub mod load;
 pub mod mailbox;
 pub mod mariadb;
+pub mod packages;
 pub mod pki;
 pub mod process;
 pub mod schema;

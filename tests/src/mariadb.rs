@@ -6,7 +6,7 @@
 
 use std::env;
 use std::fs::{self, File};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -18,6 +18,7 @@ use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, OptsBuilder};
 use nix::unistd::geteuid;
 
+use crate::packages;
 use crate::process::Process;
 use crate::wait;
 
@@ -150,61 +151,10 @@ impl Server {
     }
 }
 
-/// The server program; installs Debian's package if there is none and this is root.
-///
-/// # Errors
-/// When there is none and none can be installed, with what to do about it.
-pub fn find_or_install() -> Result<PathBuf> {
-    if let Some(program) = find() {
-        return Ok(program);
-    }
-    ensure!(
-        geteuid().is_root() && Path::new("/usr/bin/apt-get").exists(),
-        "no MariaDB server on this machine: install the package mariadb-server (or run as root on Debian, then it is installed)"
-    );
-    install()?;
-    find().context("mariadb-server was installed but there is no mariadbd")
-}
-
-fn find() -> Option<PathBuf> {
-    let path = env::var_os("PATH").unwrap_or_default();
-    let usual = ["/usr/sbin", "/usr/local/sbin", "/usr/libexec", "/usr/local/bin"].map(PathBuf::from);
-    let places: Vec<PathBuf> = env::split_paths(&path).chain(usual).collect();
-    ["mariadbd", "mysqld"]
-        .iter()
-        .flat_map(|name| places.iter().map(move |place| place.join(name)))
-        .find(|program| program.is_file())
-}
-
-/// `apt-get install mariadb-server`, with a policy that keeps Debian from starting an instance of the system.
-fn install() -> Result<()> {
-    eprintln!("installing mariadb-server (no instance of the system is started)...");
-    let policy = Path::new("/usr/sbin/policy-rc.d");
-    let ours = !policy.exists();
-    if ours {
-        fs::write(policy, "#!/bin/sh\nexit 101\n")?;
-        fs::set_permissions(policy, fs::Permissions::from_mode(0o755))?;
-    }
-    let apt = |arguments: &[&str]| -> Result<std::process::Output> {
-        let mut command = Command::new("apt-get");
-        command
-            .args(arguments)
-            .env("DEBIAN_FRONTEND", "noninteractive")
-            .stdin(Stdio::null());
-        command.output().context("run apt-get")
-    };
-    let _ = apt(&["update", "-q"]);
-    let output = apt(&["install", "-y", "-q", "--no-install-recommends", "mariadb-server"]);
-    if ours {
-        fs::remove_file(policy)?;
-    }
-    let output = output?;
-    ensure!(
-        output.status.success(),
-        "apt-get install mariadb-server: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    Ok(())
+/// The server program; as root on Debian its package is installed if need be.
+fn program() -> Result<PathBuf> {
+    packages::ensure(&[packages::MARIADB])?;
+    packages::find(packages::MARIADB.programs).context("the MariaDB server has gone")
 }
 
 /// Where the shared server lives: below the temporary directory, because authd under another uid has to reach the socket.
@@ -265,7 +215,7 @@ fn start_shared(place: &Path) -> Result<()> {
 
 /// Puts an empty set of system tables into `directory/data`, from a template that is made once.
 fn prepare(directory: &Path) -> Result<PathBuf> {
-    let program = find_or_install()?;
+    let program = program()?;
     fs::create_dir_all(directory)?;
     let template = shared_place()?.join("template");
     let lock = File::create(shared_place()?.join("template.lock"))?;
@@ -328,7 +278,11 @@ fn arguments(directory: &Path, shared: bool) -> Result<Vec<String>> {
         "--innodb-buffer-pool-size=16M",
         "--innodb-log-file-size=8M",
         // The shared server is never killed. A private one is, and must not forget what it has acknowledged.
-        if shared { "--innodb-flush-log-at-trx-commit=0" } else { "--innodb-flush-log-at-trx-commit=1" },
+        if shared {
+            "--innodb-flush-log-at-trx-commit=0"
+        } else {
+            "--innodb-flush-log-at-trx-commit=1"
+        },
         "--performance-schema=0",
         "--max-connections=400",
     ];

@@ -2,9 +2,9 @@
 
 use anyhow::{Context, Result};
 use clap::Args;
-use tests::backend;
 use tests::binaries::Binaries;
 use tests::mariadb::{SOCKET_VARIABLE, Server};
+use tests::packages;
 
 use crate::cargo::{self, cargo, exists};
 
@@ -16,10 +16,10 @@ pub struct Options {
     arguments: Vec<String>,
 }
 
-/// Builds the daemons, finds or installs MariaDB, starts it, and runs the tests; the server's guard ends it afterwards.
+/// Installs what is missing (as root on Debian), builds the daemons, starts MariaDB, and runs the tests; the server's guard ends it afterwards.
 pub fn run(options: &Options) -> Result<()> {
+    packages::ensure(&packages::ALL).context("the tests need some programs")?;
     let binaries = Binaries::build_visibly()?;
-    backend::find_mariadb().context("the tests need a MariaDB server")?;
     let server = Server::shared().context("the private MariaDB of this run")?;
     let mut command = if exists("cargo-nextest") {
         cargo(&["nextest", "run", "--workspace", "--no-fail-fast"])

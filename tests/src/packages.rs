@@ -1,0 +1,129 @@
+//! Programs that the tests run beside our own, and Debian's packages that have them.
+
+use std::env;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use anyhow::{Context, Result, ensure};
+use nix::unistd::geteuid;
+
+/// A program under any of its names, and the package that has it.
+#[derive(Debug, Clone, Copy)]
+pub struct Needed {
+    /// Names of the program, the first one that exists is used.
+    pub programs: &'static [&'static str],
+    /// Debian's package.
+    pub package: &'static str,
+}
+
+/// The database server.
+pub const MARIADB: Needed = Needed {
+    programs: &["mariadbd", "mysqld"],
+    package: "mariadb-server",
+};
+
+/// Everything that some test runs.
+pub const ALL: [Needed; 7] = [
+    MARIADB,
+    Needed {
+        programs: &["strace"],
+        package: "strace",
+    },
+    Needed {
+        programs: &["xfs_io"],
+        package: "xfsprogs",
+    },
+    Needed {
+        programs: &["mkfs.ext4"],
+        package: "e2fsprogs",
+    },
+    Needed {
+        programs: &["systemd-analyze"],
+        package: "systemd",
+    },
+    Needed {
+        programs: &["curl"],
+        package: "curl",
+    },
+    Needed {
+        programs: &["openssl"],
+        package: "openssl",
+    },
+];
+
+/// Finds programs in `PATH` and where Debian keeps those of root; as root on Debian, installs what is missing.
+///
+/// # Errors
+/// When something is missing and cannot be installed, with what to do about it.
+pub fn ensure(needed: &[Needed]) -> Result<()> {
+    let missing: Vec<&str> = needed
+        .iter()
+        .filter(|one| find(one.programs).is_none())
+        .map(|one| one.package)
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    ensure!(
+        geteuid().is_root() && Path::new("/usr/bin/apt-get").exists(),
+        "missing on this machine: install the packages {} (as root on Debian this is done by itself)",
+        missing.join(" ")
+    );
+    install(&missing)?;
+    for one in needed {
+        ensure!(
+            find(one.programs).is_some(),
+            "{} was installed but has no {}",
+            one.package,
+            one.programs.join(" or ")
+        );
+    }
+    Ok(())
+}
+
+/// The path of the first of these programs that exists.
+#[must_use]
+pub fn find(programs: &[&str]) -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let usual = ["/usr/sbin", "/sbin", "/usr/local/sbin", "/usr/libexec"].map(PathBuf::from);
+    let places: Vec<PathBuf> = env::split_paths(&path).chain(usual).collect();
+    programs
+        .iter()
+        .flat_map(|name| places.iter().map(move |place| place.join(name)))
+        .find(|program| program.is_file())
+}
+
+/// `apt-get install`, with a policy that keeps Debian from starting services of the system.
+fn install(packages: &[&str]) -> Result<()> {
+    eprintln!("installing {} (no service is started)...", packages.join(" "));
+    let policy = Path::new("/usr/sbin/policy-rc.d");
+    let ours = !policy.exists();
+    if ours {
+        fs::write(policy, "#!/bin/sh\nexit 101\n")?;
+        fs::set_permissions(policy, fs::Permissions::from_mode(0o755))?;
+    }
+    // Old lists may do as well: what counts is whether the installation succeeds.
+    let _ = apt(&["update", "-q"]);
+    let output = apt(&[&["install", "-y", "-q", "--no-install-recommends"], packages].concat());
+    if ours {
+        fs::remove_file(policy)?;
+    }
+    let output = output?;
+    ensure!(
+        output.status.success(),
+        "apt-get install: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(())
+}
+
+fn apt(arguments: &[&str]) -> Result<Output> {
+    let mut command = Command::new("apt-get");
+    command
+        .args(arguments)
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .stdin(Stdio::null());
+    command.output().context("run apt-get")
+}
