@@ -27,8 +27,8 @@ mod reader;
 mod surrogate;
 
 pub use address::{AddressListError, address_list, from_addresses};
-pub use surrogate::surrogate;
 pub use reader::{CollectedHeader, HeaderLimitError, HeaderLimits, HeaderReader, Progress};
+pub use surrogate::surrogate;
 
 /// How a header ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
