@@ -16,12 +16,18 @@ pub struct Options {
     arguments: Vec<String>,
 }
 
-/// Installs what is missing (as root on Debian), builds the daemons, starts MariaDB, and runs the tests; the server's guard ends it afterwards.
+/// Installs what is missing (as root on Debian), builds the daemons, starts MariaDB, and runs the tests; the server's
+/// guard ends it afterwards.
 pub fn run(options: &Options) -> Result<()> {
     packages::ensure(&packages::ALL).context("the tests need some programs")?;
     let binaries = Binaries::build_visibly()?;
     let server = Server::shared().context("the private MariaDB of this run")?;
-    let mut command = if exists("cargo-nextest") {
+    let nextest = exists("cargo-nextest");
+    if nextest && options.arguments.is_empty() {
+        // nextest leaves the examples of the documentation out; cargo test has them.
+        cargo::run(&mut cargo(&["test", "--workspace", "--doc", "--quiet"]))?;
+    }
+    let mut command = if nextest {
         cargo(&["nextest", "run", "--workspace", "--no-fail-fast"])
     } else {
         cargo(&["test", "--workspace", "--no-fail-fast"])
