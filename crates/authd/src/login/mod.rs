@@ -36,8 +36,9 @@ struct Shared {
     hashing: Arc<Hashing>,
     penalties: Penalties,
     verified: Verified,
-    /// Costs what the last real password cost; unknown users are checked against it.
-    decoy: Mutex<Stored>,
+    /// The last real column: unknown users are checked against it (and never fit), so that the time does not
+    /// tell whether a mailbox exists.
+    decoy: Mutex<(Secret, Unmarked)>,
     events: Log,
     clock: Clock,
 }
@@ -72,16 +73,13 @@ impl Logins {
         let password: String = password.iter().map(|byte| format!("{byte:02x}")).collect();
         let column = sasl::password::store(NewScheme::Argon2id, &Secret::new(password), fixed_salt)
             .map_err(|_| LoginsError::Decoy)?;
-        let decoy = Stored::parse(&column, Unmarked::Refused)
-            .map_err(|_| LoginsError::Decoy)?
-            .decoy();
         Ok(Self {
             shared: Arc::new(Shared {
                 sites,
                 hashing,
                 penalties: Penalties::new(),
                 verified: Verified::new(secret),
-                decoy: Mutex::new(decoy),
+                decoy: Mutex::new((Secret::new(column), Unmarked::Refused)),
                 events,
                 clock,
             }),
@@ -175,25 +173,25 @@ impl Exchange {
             .login_row(address)
             .await
             .map_err(|e| Refusal::Trouble(e.to_string()))?;
-        let (row, active) = match row {
-            Some((row, active)) => (row, active),
+        let unmarked = site.unmarked_passwords().await;
+        let (row, active, unmarked, real) = match row {
+            Some((row, active)) => (row, active, unmarked, true),
             None => {
-                let decoy = self
-                    .shared
-                    .decoy
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .clone();
-                self.hash(decoy, password.clone()).await?;
-                return Err(Refusal::Denied("no such mailbox"));
+                let (row, unmarked) = self.decoy_row(address);
+                (row, true, unmarked, false)
             }
         };
-        let stored = self.stored(&row, site.unmarked_passwords().await)?;
+        // From here on the same is done for both, whatever comes of it.
+        let stored = self.stored(&row, unmarked, real)?;
         let scheme = stored.scheme();
         let proof = self.shared.verified.proof(&row.username, &row.password, password);
         if !self.shared.verified.knows(proof, self.shared.clock.instant()) {
             if !self.hash(stored, password.clone()).await? {
-                return Err(Refusal::Denied("wrong password"));
+                return Err(Refusal::Denied(if real {
+                    "wrong password"
+                } else {
+                    "no such mailbox"
+                }));
             }
             self.shared.verified.remember(proof, self.shared.clock.instant());
         }
@@ -217,12 +215,31 @@ impl Exchange {
         }
     }
 
+    /// The row of a mailbox that does not exist, and how its column is read.
+    fn decoy_row(&self, address: &Address) -> (MailboxRow, Unmarked) {
+        let decoy = self.shared.decoy.lock().unwrap_or_else(PoisonError::into_inner);
+        let (password, unmarked) = decoy.clone();
+        let row = MailboxRow {
+            username: address.lookup_key(),
+            password,
+            maildir: String::new(),
+            quota: 0,
+            active: false,
+        };
+        (row, unmarked)
+    }
+
     /// Reads the column. A hash that is broken or over the cap is the site's trouble, not a wrong password.
-    fn stored(&self, row: &MailboxRow, unmarked: Unmarked) -> Result<Stored, Refusal> {
+    fn stored(&self, row: &MailboxRow, unmarked: Unmarked, real: bool) -> Result<Stored, Refusal> {
         let column = row.password.expose_str().unwrap_or_default();
         match Stored::parse(column, unmarked) {
+            Ok(stored) if !real => Ok(stored.decoy()),
             Ok(stored) => {
-                *self.shared.decoy.lock().unwrap_or_else(PoisonError::into_inner) = stored.decoy();
+                // A locked account costs nothing to check, and would tell the others apart.
+                if !row.password.is_empty() {
+                    let mut decoy = self.shared.decoy.lock().unwrap_or_else(PoisonError::into_inner);
+                    *decoy = (row.password.clone(), unmarked);
+                }
                 Ok(stored)
             }
             Err(error) => {
