@@ -1,6 +1,7 @@
 //! `[general]`: what more than one process needs to know.
 
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use mail_types::{Address, Domain};
 use schemars::JsonSchema;
@@ -158,12 +159,16 @@ impl Section for General {
     }
 }
 
-/// The kernel's host name, or `localhost` where it is none that we accept.
+/// The kernel's host name when the process first asked, or `localhost` where it is none that we accept.
 fn system_host_name() -> HostName {
-    std::fs::read_to_string("/proc/sys/kernel/hostname")
-        .ok()
-        .and_then(|name| name.trim().parse().ok())
-        .unwrap_or_else(localhost)
+    static NAME: OnceLock<HostName> = OnceLock::new();
+    let read = || {
+        std::fs::read_to_string("/proc/sys/kernel/hostname")
+            .ok()
+            .and_then(|name| name.trim().parse().ok())
+            .unwrap_or_else(localhost)
+    };
+    NAME.get_or_init(read).clone()
 }
 
 #[expect(clippy::expect_used, reason = "a constant that a test reads")]

@@ -119,11 +119,12 @@ impl Terminal {
         let mut quiet = before.clone();
         quiet.local_modes.remove(LocalModes::ECHO);
         quiet.local_modes.insert(LocalModes::ECHONL);
-        self.writer.write_all(text.as_bytes()).map_err(failed)?;
-        tcsetattr(&self.writer, OptionalActions::Flush, &quiet).map_err(|error| failed(error.into()))?;
-        let answer = first_line(&mut self.reader);
+        // Before the question, and without a flush: who answers at once (a script) must not lose a line.
+        tcsetattr(&self.writer, OptionalActions::Now, &quiet).map_err(|error| failed(error.into()))?;
+        let asked = self.writer.write_all(text.as_bytes()).map_err(failed);
+        let answer = asked.and_then(|()| first_line(&mut self.reader));
         // Whatever came of it, the terminal shows again what is typed.
-        tcsetattr(&self.writer, OptionalActions::Flush, &before).map_err(|error| failed(error.into()))?;
+        tcsetattr(&self.writer, OptionalActions::Now, &before).map_err(|error| failed(error.into()))?;
         answer
     }
 }
