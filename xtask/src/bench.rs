@@ -3,22 +3,18 @@
 //! Release builds, on the file system of the temporary directory (`--below` chooses another; tmpfs is refused). The load
 //! runs on the same machine. Only figures of one run can be compared with each other.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, ensure};
 use clap::Args;
-use nix::sys::signal::{Signal, kill};
 use nix::sys::statfs::{TMPFS_MAGIC, statfs};
-use nix::unistd::Pid;
 use tests::Site;
 use tests::site::{DAEMONS, Endpoints};
-use tests::wait;
+use tests::trace::Trace;
 
 use crate::cargo::{self, cargo};
 
@@ -164,60 +160,23 @@ fn message() -> String {
     )
 }
 
-/// Counts the syncs of deliver and smtpd with strace while some messages are delivered.
+/// Counts the syncs of deliver and smtpd while some messages are delivered; needs root, as strace does here.
 fn barriers(site: &mut Site, connections: usize) -> Result<(usize, usize)> {
     const MESSAGES: usize = 500;
-    let trace = site.directory().join("barriers.trace");
-    let mut command = Command::new("strace");
-    command
-        .args([
-            "-f",
-            "-q",
-            "-e",
-            "trace=fsync,fdatasync,syncfs,sync_file_range,msync,sync",
-            "-o",
-        ])
-        .arg(&trace);
+    let mut traces = Vec::new();
     for daemon in ["deliver", "smtpd"] {
-        command.args(["-p", &site.daemon(daemon)?.pid()?.to_string()]);
+        let file = site.directory().join(format!("{daemon}-{connections}.trace"));
+        let calls = ["fsync", "fdatasync", "syncfs", "sync_file_range"];
+        traces.push(Trace::attach(site.daemon(daemon)?, &file, &calls, &[])?);
     }
-    let mut strace = command
-        .stdin(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .context("run strace")?;
-    wait_attached(site)?;
     send_all(site.endpoints(), connections, MESSAGES)?;
-    kill(Pid::from_raw(i32::try_from(strace.id())?), Signal::SIGINT)?;
-    strace.wait()?;
-    Ok((count_calls(&trace)?, MESSAGES))
-}
-
-/// Waits until strace holds every thread of deliver.
-fn wait_attached(site: &mut Site) -> Result<()> {
-    let tasks = format!("/proc/{}/task", site.daemon("deliver")?.pid()?);
-    wait::for_true("strace to attach", Duration::from_secs(10), || {
-        for task in fs::read_dir(&tasks)? {
-            let status = fs::read_to_string(task?.path().join("status"))?;
-            if status.lines().any(|line| line == "TracerPid:\t0") {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    })
-}
-
-/// Calls in a trace; one that was interrupted by another thread's line stands in two lines and counts once.
-fn count_calls(trace: &Path) -> Result<usize> {
-    let text = fs::read_to_string(trace)?;
-    let calls = text
-        .lines()
-        .filter(|line| line.contains("sync") && !line.contains("resumed>"));
-    let count = calls.count();
-    if count == 0 {
-        bail!("strace saw no sync at all");
+    let mut count = 0;
+    for mut trace in traces {
+        trace.detach()?;
+        count += trace.calls()?.iter().filter(|call| call.is_sync()).count();
     }
-    Ok(count)
+    ensure!(count > 0, "strace saw no sync at all");
+    Ok((count, MESSAGES))
 }
 
 /// Resident memory of each daemon and of all, in MiB.
