@@ -79,14 +79,13 @@ impl Daemon for Qmgr {
         let disk = Disk::new();
         disk.on_alarm(|alarm| tracing::error!(?alarm, "disk"));
         let root = settings.spool_dir.clone();
-        let (spool, recovered) = blocking(move || {
+        let spool = blocking(move || {
             let spool = Spool::open(&disk, &root, Owner::Qmgr)?;
             if let Err(error) = spool.self_test() {
                 // A full or suspect disk: what is in the spool can still be delivered and removed.
                 tracing::error!(error = %daemon::describe(&error), "the spool's volume fails its test");
             }
-            let recovered = recover::recover(&spool)?;
-            Ok::<_, BoxError>((spool, recovered))
+            Ok::<_, BoxError>(spool)
         })
         .await??;
         let config = ctx.config();
@@ -94,9 +93,7 @@ impl Daemon for Qmgr {
         let admin_socket = ctx.listen_unix("qmgr-admin", &config.general.qmgr_admin_socket())?;
         let (inbox, inputs) = mpsc::unbounded_channel();
         let service = Arc::new(Service::new(inbox.clone()));
-        let authd = Client::connect(&settings.authd_socket);
-        let mut manager = Manager::new(ctx.clone(), spool, authd, (inbox, inputs))?;
-        manager.adopt(recovered);
+        // Whoever asks while the spool is read waits for the answer.
         let hints = serve_hints(
             hint_socket,
             Arc::clone(&service),
@@ -105,6 +102,11 @@ impl Daemon for Qmgr {
         let admin = serve_queue(admin_socket, service, ctx.shutdown.clone().cancelled_owned());
         let hints = tokio::spawn(hints);
         let admin = tokio::spawn(admin);
+        let reading = spool.clone();
+        let recovered = blocking(move || recover::recover(&reading)).await??;
+        let authd = Client::connect(&settings.authd_socket);
+        let mut manager = Manager::new(ctx.clone(), spool, authd, (inbox, inputs))?;
+        manager.adopt(recovered);
         ctx.ready();
         manager.run().await;
         // Both ended with the shutdown; an operator's connection that stays open is not waited for.

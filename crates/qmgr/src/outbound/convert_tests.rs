@@ -122,3 +122,24 @@ fn what_cannot_be_converted() {
     let deep = "Content-Type: message/rfc822\r\n\r\n".repeat(200) + "\u{e4}";
     assert_eq!(to_seven_bit(deep.as_bytes()), Err(ConvertError::Depth));
 }
+
+proptest::proptest! {
+    /// Pieces of messages in any order: never a panic, never an octet above 127.
+    #[test]
+    fn whatever_comes_out_is_seven_bit(
+        pieces in proptest::collection::vec(
+            proptest::sample::select(vec![
+                "Subject: x\r\n", "MIME-Version: 1.0\r\n", "Content-Type: multipart/mixed; boundary=\"b\"\r\n",
+                "Content-Type: text/plain\r\n", "Content-Type: message/rfc822\r\n", "Content-Transfer-Encoding: 8bit\r\n",
+                "\r\n", "--b\r\n", "--b--\r\n", "--b", "\r", "\n", "\u{e4}", "\u{e4}\r\n", "text\r\n", " folded\r\n", ";", "=", "\"",
+            ]),
+            0..25,
+        ),
+    ) {
+        let message = pieces.concat();
+        match to_seven_bit(message.as_bytes()) {
+            Ok(converted) => proptest::prop_assert!(converted.is_ascii()),
+            Err(_) => proptest::prop_assert!(!message.is_ascii()),
+        }
+    }
+}

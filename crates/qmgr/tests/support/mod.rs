@@ -215,6 +215,29 @@ impl World {
         id
     }
 
+    /// Many messages.
+    pub fn put_many(&self, count: u64, envelope: impl Fn(u64) -> Envelope + Sync) {
+        let spool = Spool::open(
+            &durable::Disk::new(),
+            &self.dir.path().join("spool"),
+            Owner::Smtpd,
+        )
+        .unwrap();
+        // Their syncs are in flight together.
+        std::thread::scope(|scope| {
+            for lane in 0..16 {
+                let (spool, envelope) = (&spool, &envelope);
+                scope.spawn(move || {
+                    for n in (lane..count).step_by(16) {
+                        let mut writer = spool.begin(new_id()).unwrap();
+                        writer.write(BODY).unwrap();
+                        writer.finish(&envelope(n)).unwrap();
+                    }
+                });
+            }
+        });
+    }
+
     pub fn hint(&self, id: MailId) {
         HintClient::start(self.config().general.qmgr_hint_socket()).arrived(id);
     }
