@@ -178,6 +178,8 @@ pub async fn serve<S: Service, D: Send + Sync + 'static>(
             drain(sessions, ctx.config().general.shutdown_timeout.get()).await
         });
     }
+    // A service that is turned off (no listeners) does not end the process.
+    ctx.shutdown.cancelled().await;
     let mut aborted = 0;
     while let Some(result) = loops.join_next().await {
         match result {

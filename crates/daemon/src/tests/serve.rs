@@ -267,3 +267,16 @@ async fn a_session_that_does_not_end_is_cut_off_at_the_deadline() {
     assert_eq!(drained.aborted, 1);
     assert_eq!(session.read(&mut [0]).await.unwrap_or(0), 0);
 }
+
+#[tokio::test]
+async fn a_service_without_listeners_waits_for_the_stop() {
+    let (ctx, _) = Context::for_test(Config::default(), ());
+    let service = Arc::new(Echo {
+        limits: limits(),
+        ctx: ctx.clone(),
+    });
+    let mut serving = Box::pin(serve(&ctx, Vec::new(), service));
+    assert!(futures_util::FutureExt::now_or_never(&mut serving).is_none());
+    ctx.shutdown.cancel();
+    assert_eq!(serving.await, Drained::default());
+}
