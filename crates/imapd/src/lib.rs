@@ -91,7 +91,8 @@ impl Daemon for Imapd {
     async fn run(ctx: Context<Settings>) -> Result<(), BoxError> {
         let settings = ctx.settings();
         let mut listeners = ctx.listen(CLEAR_SERVICE, &settings.listen)?;
-        listeners.extend(ctx.listen(TLS_SERVICE, &settings.listen_tls)?);
+        let secure = ctx.listen(TLS_SERVICE, &settings.listen_tls)?;
+        listeners.extend(secure.into_iter().map(daemon::Listener::tls_first));
         let maildirs = Maildirs::open(&settings)?;
         let shared = Arc::new(Shared::new(ctx.clone(), maildirs.clone()));
         let warm = Arc::clone(&shared.warm);

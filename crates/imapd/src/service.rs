@@ -8,6 +8,7 @@ use auth_api::sasl::LoginContext;
 use daemon::limits::{ClientKey, ConcurrencyGuard, ConcurrencyLimiter, Rates};
 use daemon::{CancellationToken, Connection, Context, Limits, Peer, Refused, Service};
 use events::{About, access};
+use imap_proto::response::{Code, Response, Status, StatusResponse};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::capability::Mechanisms;
@@ -127,9 +128,17 @@ impl Service for Imap {
         }
     }
 
-    /// Silence: nothing may be said in the clear where TLS comes first, and the listeners share the limits.
+    /// Said in the clear only; where TLS comes first the connection just closes.
     fn refusal(&self, _: Refused, _: &Peer) -> Vec<u8> {
-        Vec::new()
+        let mut words = Vec::new();
+        Response::Status(StatusResponse {
+            tag: None,
+            status: Status::Bye,
+            code: Some(Code::Unavailable),
+            text: "Too many connections, please try again later",
+        })
+        .encode(&mut words);
+        words
     }
 
     async fn handle(self: Arc<Self>, connection: Connection) {
@@ -153,7 +162,7 @@ impl Service for Imap {
         self.shared
             .events
             .emit(About::session(context.session), connected);
-        let implicit = &*connection.service == TLS_SERVICE;
+        let implicit = connection.tls_first;
         let stream = Box::new(connection.stream);
         let session = Session::new(Arc::clone(&self.shared), context, connection.exempt, stream);
         session.serve(implicit).await;

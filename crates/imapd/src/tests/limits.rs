@@ -27,6 +27,16 @@ async fn sessions_of_one_user() {
 }
 
 #[tokio::test]
+async fn a_full_house_says_so() {
+    // robustness.md section 3: BYE at 100 %.
+    let world = World::new("").await;
+    assert_eq!(
+        world.refusal(),
+        "* BYE [UNAVAILABLE] Too many connections, please try again later\r\n"
+    );
+}
+
+#[tokio::test]
 async fn logins_of_one_client() {
     let world = World::new("[imapd]\nclient_auth_rate_limit = 1").await;
     world.log_in().await;

@@ -10,7 +10,7 @@ use auth_api::Role;
 use auth_api::sasl::LoginContext;
 use auth_api::server::{Limits, Services, Unserved, serve};
 use config::Config;
-use daemon::{CancellationToken, Context};
+use daemon::{CancellationToken, Context, Refused, Service};
 use events::Memory;
 use tokio::io::{
     AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, DuplexStream, ReadHalf, WriteHalf, duplex, split,
@@ -20,7 +20,7 @@ use tokio::time::timeout;
 
 use super::authd::Fake;
 use crate::config::Settings;
-use crate::service::Shared;
+use crate::service::{Imap, Shared};
 use crate::session::Session;
 use crate::store::Maildirs;
 
@@ -97,6 +97,15 @@ impl World {
             .collect();
         names.sort();
         names
+    }
+
+    /// What a client hears that finds the house full.
+    pub(super) fn refusal(&self) -> String {
+        let peer = daemon::Peer::Tcp("127.0.0.1:1234".parse().unwrap());
+        let service = Imap {
+            shared: Arc::clone(&self.shared),
+        };
+        String::from_utf8(service.refusal(Refused::Full, &peer)).unwrap()
     }
 
     pub(super) fn connect(&self) -> Client {
