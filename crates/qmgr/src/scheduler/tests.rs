@@ -561,17 +561,7 @@ fn nothing_gets_lost_in_a_long_random_run() {
                     }
                 }
                 test.scheduler.job_done(&job.destination, &health, test.now);
-                match random(20) {
-                    0 => test.scheduler.service_up(Service::Deliver),
-                    1 => test.scheduler.requeue(id(random(200))),
-                    2 => {
-                        test.scheduler.hold(id(random(200)), true);
-                        (0..200).for_each(|n| test.scheduler.hold(id(n), false));
-                    }
-                    3 => test.scheduler.remove(id(random(200))),
-                    4 => _ = test.scheduler.flush(id(random(200))),
-                    _ => {}
-                }
+                something_else(&mut test, &mut random);
             }
         }
     }
@@ -583,4 +573,19 @@ fn nothing_gets_lost_in_a_long_random_run() {
         (s.active, s.asking, s.running, s.timers.len(), s.lanes.len()),
         (0, 0, 0, 0, 0)
     );
+}
+
+/// What an operator or a service that is back may do at any moment.
+fn something_else(test: &mut Test, random: &mut impl FnMut(u64) -> u64) {
+    match random(20) {
+        0 => test.scheduler.service_up(Service::Deliver),
+        1 => test.scheduler.requeue(id(random(200))),
+        2 => {
+            test.scheduler.hold(id(random(200)), true);
+            (0..200).for_each(|n| test.scheduler.hold(id(n), false));
+        }
+        3 => test.scheduler.remove(id(random(200))),
+        4 => _ = test.scheduler.flush(id(random(200))),
+        _ => {}
+    }
 }
