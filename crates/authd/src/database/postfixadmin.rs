@@ -2,12 +2,14 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
+use futures_util::future::BoxFuture;
 use mail_types::Secret;
 
 use super::schema::Schema;
 use super::{Arg, Database, DbError, Value};
 use crate::directory::backend::{
-    AliasDomainRow, AliasRow, Answer, Backend, BackendError, DomainRow, MailboxRow,
+    AliasDomainRow, AliasRow, Answer, Backend, BackendError, DomainRow, Found, LoginRow, MailboxRow,
+    Questions,
 };
 
 /// Called with each schema that was found.
@@ -96,20 +98,20 @@ impl PostfixAdmin {
         question: &Question<'_>,
         key: &str,
         read: impl FnOnce(&[Value]) -> Option<T>,
-    ) -> Result<Option<T>, BackendError> {
+    ) -> Result<Found<T>, BackendError> {
         let row = self
             .one(question, key)
             .await
             .map_err(|e| BackendError(e.to_string()))?;
-        row.map(|row| {
+        let row = row.map(|row| {
             read(&row[1..]).ok_or_else(|| {
                 BackendError(format!(
                     "{}: the row of {key:?} holds unexpected types",
                     question.table
                 ))
             })
-        })
-        .transpose()
+        });
+        Ok(Found::fresh(row.transpose()?))
     }
 }
 
@@ -121,6 +123,16 @@ struct Question<'a> {
 }
 
 impl Backend for PostfixAdmin {
+    fn questions(&self) -> BoxFuture<'_, Result<Questions, BackendError>> {
+        Box::pin(async {
+            let schema = self.schema().await.map_err(|e| BackendError(e.to_string()))?;
+            Ok(Questions {
+                alias_domain: schema.has_table("alias_domain"),
+                ..Questions::default()
+            })
+        })
+    }
+
     fn domain<'a>(&'a self, name: &'a str) -> Answer<'a, DomainRow> {
         let question = Question {
             table: "domain",
@@ -132,6 +144,7 @@ impl Backend for PostfixAdmin {
                 Some(DomainRow {
                     active: flag(&row[0])?,
                     backupmx: flag(&row[1])?,
+                    alias_only: false,
                     transport: text_or_empty(&row[2])?,
                 })
             })
@@ -177,21 +190,50 @@ impl Backend for PostfixAdmin {
         let question = Question {
             table: "mailbox",
             key: "username",
-            columns: &["password", "maildir", "quota", "active"],
+            columns: MAILBOX,
+        };
+        Box::pin(async move { self.ask(&question, address, |row| mailbox(address, row)).await })
+    }
+
+    fn login<'a>(&'a self, username: &'a str) -> Answer<'a, LoginRow> {
+        let question = Question {
+            table: "mailbox",
+            key: "username",
+            columns: &["maildir", "quota", "active", "password"],
         };
         Box::pin(async move {
-            self.ask(&question, address, |row| {
-                Some(MailboxRow {
-                    username: address.to_owned(),
-                    password: Secret::new(text_or_empty(&row[0])?),
-                    maildir: text_or_empty(&row[1])?,
-                    quota: number(&row[2])?,
-                    active: flag(&row[3])?,
+            // Both are always asked, so that the time does not tell which of them failed.
+            let domain = username.rsplit_once('@').map_or("", |(_, domain)| domain);
+            let domain = self.domain(domain).await?;
+            let domain_active = domain.row.is_some_and(|row| row.active);
+            self.ask(&question, username, |row| {
+                Some(LoginRow {
+                    mailbox: mailbox(username, row)?,
+                    domain_active,
+                    password: Secret::new(text_or_empty(&row[3])?),
+                    cleartext: None,
+                    smtp_active: true,
+                    password_expiry: None,
+                    app_passwords: Vec::new(),
                 })
             })
             .await
         })
     }
+}
+
+/// The columns of a [`MailboxRow`].
+const MAILBOX: &[&str] = &["maildir", "quota", "active"];
+
+fn mailbox(username: &str, row: &[Value]) -> Option<MailboxRow> {
+    Some(MailboxRow {
+        username: username.to_owned(),
+        maildir: text_or_empty(&row[0])?,
+        quota: number(&row[1])?,
+        uid: None,
+        gid: None,
+        active: flag(&row[2])?,
+    })
 }
 
 /// A text that has to be there.
@@ -280,16 +322,16 @@ mod tests {
             "INSERT INTO alias_domain(alias_domain, target_domain) VALUES ('m.test', 'd.test')",
         ])
         .await;
-        let domain = tables.domain("d.test").await.unwrap().unwrap();
+        let domain = tables.domain("d.test").await.unwrap().row.unwrap();
         assert!(domain.active && !domain.backupmx && domain.transport == "virtual");
-        let mailbox = tables.mailbox("u@d.test").await.unwrap().unwrap();
+        let mailbox = tables.mailbox("u@d.test").await.unwrap().row.unwrap();
         assert_eq!(
             (mailbox.maildir.as_str(), mailbox.quota, mailbox.active),
             ("d.test/u/", 0, true)
         );
-        assert!(!tables.alias("u@d.test").await.unwrap().unwrap().active);
+        assert!(!tables.alias("u@d.test").await.unwrap().row.unwrap().active);
         assert_eq!(
-            tables.alias_domain("m.test").await.unwrap().unwrap().target,
+            tables.alias_domain("m.test").await.unwrap().row.unwrap().target,
             "d.test"
         );
         for key in [
@@ -301,7 +343,7 @@ mod tests {
             "😀@d.test",
             "' OR 1=1 --@d.test",
         ] {
-            assert_eq!(tables.mailbox(key).await, Ok(None), "{key}");
+            assert_eq!(tables.mailbox(key).await, Ok(Found::fresh(None)), "{key}");
         }
         assert_eq!(tables.schema().await.unwrap().form().as_str(), "4.0");
     }
@@ -312,6 +354,6 @@ mod tests {
         assert!(tables.mailbox("u@d.test").await.is_err());
         let back = Statement::new("ALTER TABLE boxes RENAME TO mailbox", vec![]);
         tables.database().transaction(vec![back]).await.unwrap();
-        assert_eq!(tables.mailbox("u@d.test").await, Ok(None));
+        assert_eq!(tables.mailbox("u@d.test").await, Ok(Found::fresh(None)));
     }
 }

@@ -226,6 +226,7 @@ impl Run<'_> {
                         .backend
                         .mailbox(&key)
                         .await?
+                        .row
                         .is_some_and(|row| row.active)
                 {
                     return Ok(None);
@@ -254,7 +255,7 @@ impl Run<'_> {
 
     /// The targets of an active alias.
     async fn alias(&mut self, key: &str) -> Result<Option<String>, DirectoryError> {
-        let row = self.directory.backend.alias(key).await?;
+        let row = self.directory.backend.alias(key).await?.row;
         let answer = match &row {
             None => String::new(),
             Some(row) if row.active => format!("alias.goto = {}", row.goto),

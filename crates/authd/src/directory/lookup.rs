@@ -3,7 +3,7 @@
 use auth_api::directory::{DomainClass, Mailbox, MailboxAnswer};
 use mail_types::Address;
 
-use super::backend::MailboxRow;
+use super::backend::{Found, LoginRow, MailboxRow};
 use super::{Directory, DirectoryError, Steps};
 
 impl Directory {
@@ -25,17 +25,9 @@ impl Directory {
         })
     }
 
-    /// The row that a login rests on, and whether the mailbox and its domain are active. No extension, no
-    /// alias: the login is the mailbox's own address. Both questions are always asked, so that the time
-    /// does not tell which of them failed.
-    pub async fn login_row(&self, login: &Address) -> Result<Option<(MailboxRow, bool)>, DirectoryError> {
-        let domain = self.backend.domain(login.domain().as_str()).await?;
-        let row = self.backend.mailbox(&login.lookup_key()).await?;
-        let domain_active = domain.is_some_and(|domain| domain.active);
-        Ok(row.map(|row| {
-            let active = row.active && domain_active;
-            (row, active)
-        }))
+    /// What the login of a mailbox rests on. No extension, no alias: the login is the mailbox's own address.
+    pub async fn login_row(&self, login: &Address) -> Result<Found<LoginRow>, DirectoryError> {
+        Ok(self.backend.login(&login.lookup_key()).await?)
     }
 
     /// The mailbox of a row, or why it cannot be used.

@@ -3,9 +3,13 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use futures_util::future::BoxFuture;
 use mail_types::Secret;
 
-use super::backend::{AliasDomainRow, AliasRow, Answer, Backend, BackendError, DomainRow, MailboxRow};
+use super::backend::{
+    AliasDomainRow, AliasRow, Answer, Backend, BackendError, DomainRow, Found, LoginRow, MailboxRow,
+    Questions,
+};
 
 /// The tables. Rows are written like `("alias", "a@d.test", "b@d.test")`.
 #[derive(Debug, Default)]
@@ -27,6 +31,7 @@ impl Memory {
         let row = DomainRow {
             active: true,
             backupmx: false,
+            alias_only: false,
             transport: transport.into(),
         };
         self.domains.insert(name.into(), row);
@@ -77,9 +82,10 @@ impl Memory {
         let (local, domain) = address.split_once('@').unwrap_or((address, ""));
         let row = MailboxRow {
             username: address.into(),
-            password: Secret::new("{PLAIN}secret"),
             maildir: format!("{domain}/{local}/"),
             quota: 0,
+            uid: None,
+            gid: None,
             active: true,
         };
         self.mailboxes.insert(address.into(), row);
@@ -99,16 +105,44 @@ impl Memory {
         self.bare_mailbox(address).alias(address, address)
     }
 
-    fn answer<T: Clone>(&self, row: Option<&T>) -> Result<Option<T>, BackendError> {
+    fn answer<T: Clone>(&self, row: Option<&T>) -> Result<Found<T>, BackendError> {
         self.asked.fetch_add(1, Ordering::SeqCst);
         if self.away.load(Ordering::SeqCst) {
             return Err(BackendError("away".into()));
         }
-        Ok(row.cloned())
+        Ok(Found::fresh(row.cloned()))
     }
 }
 
 impl Backend for Memory {
+    fn questions(&self) -> BoxFuture<'_, Result<Questions, BackendError>> {
+        Box::pin(async {
+            Ok(Questions {
+                alias_domain: true,
+                ..Questions::default()
+            })
+        })
+    }
+
+    fn login<'a>(&'a self, username: &'a str) -> Answer<'a, LoginRow> {
+        Box::pin(async move {
+            let found = self.answer(self.mailboxes.get(username))?;
+            let domain = username.rsplit_once('@').map_or("", |(_, domain)| domain);
+            let domain_active = self.domains.get(domain).is_some_and(|row| row.active);
+            Ok(found.and_then(|mailbox| {
+                Some(LoginRow {
+                    mailbox,
+                    domain_active,
+                    password: Secret::new("{PLAIN}secret"),
+                    cleartext: None,
+                    smtp_active: true,
+                    password_expiry: None,
+                    app_passwords: Vec::new(),
+                })
+            }))
+        })
+    }
+
     fn domain<'a>(&'a self, name: &'a str) -> Answer<'a, DomainRow> {
         Box::pin(async move { self.answer(self.domains.get(name)) })
     }

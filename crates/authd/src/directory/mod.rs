@@ -69,7 +69,7 @@ impl Directory {
         if name == "all" {
             return Ok(DomainInfo::foreign());
         }
-        let row = self.backend.domain(name).await?;
+        let row = self.backend.domain(name).await?.row;
         match &row {
             None => steps.say("domain", name, ""),
             Some(row) if !row.active => steps.say("domain", name, "inactive"),
@@ -104,7 +104,13 @@ impl Directory {
 
     /// The domain that `name` mirrors, where both are active.
     async fn mirrored(&self, name: &str, steps: &mut Steps) -> Result<Option<DomainInfo>, BackendError> {
-        let Some(row) = self.backend.alias_domain(name).await?.filter(|row| row.active) else {
+        let Some(row) = self
+            .backend
+            .alias_domain(name)
+            .await?
+            .row
+            .filter(|row| row.active)
+        else {
             return Ok(None);
         };
         let Ok(target) = Domain::new(&row.target) else {
@@ -114,7 +120,7 @@ impl Directory {
         };
         steps.say("alias_domain", name, &format!("target_domain = {target}"));
         // One step only: a target that is itself a mirror is looked up by its own rows.
-        let target_row = self.backend.domain(target.as_str()).await?;
+        let target_row = self.backend.domain(target.as_str()).await?.row;
         let Some(target_row) = target_row.filter(|row| row.active && target.as_str() != name) else {
             steps.say("domain", target.as_str(), "not active: it cannot be mirrored");
             return Ok(None);
@@ -134,7 +140,7 @@ impl Directory {
         steps: &mut Steps,
     ) -> Result<Option<MailboxRow>, BackendError> {
         for key in self.keys(address) {
-            let row = self.backend.mailbox(&key).await?;
+            let row = self.backend.mailbox(&key).await?.row;
             let answer = match &row {
                 None => "",
                 Some(row) if row.active => &format!("mailbox.maildir = {}", row.maildir),

@@ -23,7 +23,7 @@ use sha2::{Digest as _, Sha256};
 pub use self::hashing::{Busy, Hashing};
 use self::penalty::Penalties;
 use self::verified::Verified;
-use crate::directory::backend::MailboxRow;
+use crate::directory::backend::{LoginRow, MailboxRow};
 use crate::site::Sites;
 
 /// Everything about logins that outlives one.
@@ -172,10 +172,14 @@ impl Exchange {
             .directory
             .login_row(address)
             .await
-            .map_err(|e| Refusal::Trouble(e.to_string()))?;
+            .map_err(|e| Refusal::Trouble(e.to_string()))?
+            .row;
         let unmarked = site.unmarked_passwords().await;
         let (row, active, unmarked, real) = match row {
-            Some((row, active)) => (row, active, unmarked, true),
+            Some(row) => {
+                let active = row.mailbox.active && row.domain_active;
+                (row, active, unmarked, true)
+            }
             None => {
                 let (row, unmarked) = self.decoy_row(address);
                 (row, true, unmarked, false)
@@ -184,7 +188,10 @@ impl Exchange {
         // From here on the same is done for both, whatever comes of it.
         let stored = self.stored(&row, unmarked, real)?;
         let scheme = stored.scheme();
-        let proof = self.shared.verified.proof(&row.username, &row.password, password);
+        let proof = self
+            .shared
+            .verified
+            .proof(&row.mailbox.username, &row.password, password);
         if !self.shared.verified.knows(proof, self.shared.clock.instant()) {
             if !self.hash(stored, password.clone()).await? {
                 return Err(Refusal::Denied(if real {
@@ -198,7 +205,7 @@ impl Exchange {
         if !active {
             return Err(Refusal::Denied("the mailbox or its domain is not active"));
         }
-        match site.directory.usable(&row) {
+        match site.directory.usable(&row.mailbox) {
             MailboxAnswer::Found(mailbox) => Ok((
                 Account {
                     address: mailbox.address,
@@ -216,21 +223,30 @@ impl Exchange {
     }
 
     /// The row of a mailbox that does not exist, and how its column is read.
-    fn decoy_row(&self, address: &Address) -> (MailboxRow, Unmarked) {
+    fn decoy_row(&self, address: &Address) -> (LoginRow, Unmarked) {
         let decoy = self.shared.decoy.lock().unwrap_or_else(PoisonError::into_inner);
         let (password, unmarked) = decoy.clone();
-        let row = MailboxRow {
-            username: address.lookup_key(),
+        let row = LoginRow {
+            mailbox: MailboxRow {
+                username: address.lookup_key(),
+                maildir: String::new(),
+                quota: 0,
+                uid: None,
+                gid: None,
+                active: false,
+            },
+            domain_active: false,
             password,
-            maildir: String::new(),
-            quota: 0,
-            active: false,
+            cleartext: None,
+            smtp_active: false,
+            password_expiry: None,
+            app_passwords: Vec::new(),
         };
         (row, unmarked)
     }
 
     /// Reads the column. A hash that is broken or over the cap is the site's trouble, not a wrong password.
-    fn stored(&self, row: &MailboxRow, unmarked: Unmarked, real: bool) -> Result<Stored, Refusal> {
+    fn stored(&self, row: &LoginRow, unmarked: Unmarked, real: bool) -> Result<Stored, Refusal> {
         let column = row.password.expose_str().unwrap_or_default();
         match Stored::parse(column, unmarked) {
             Ok(stored) if !real => Ok(stored.decoy()),
@@ -249,7 +265,7 @@ impl Exchange {
                     }
                     _ => "",
                 };
-                let reason = format!("{}: {error}{hint}", row.username);
+                let reason = format!("{}: {error}{hint}", row.mailbox.username);
                 tracing::error!(reason, "this mailbox cannot log in");
                 Err(Refusal::Trouble(reason))
             }
@@ -309,12 +325,12 @@ impl Exchange {
 }
 
 /// Changes when the row changes in what a session rests on.
-fn revision(row: &MailboxRow) -> u64 {
+fn revision(row: &LoginRow) -> u64 {
     let mut digest = Sha256::new();
     for part in [
-        row.username.as_bytes(),
+        row.mailbox.username.as_bytes(),
         row.password.expose(),
-        row.maildir.as_bytes(),
+        row.mailbox.maildir.as_bytes(),
     ] {
         digest.update((part.len() as u64).to_be_bytes());
         digest.update(part);
