@@ -338,7 +338,7 @@ fn every_option_is_read() {
         .iter()
         .map(|section| {
             let mut text = String::new();
-            let folder = here.join("src").join(&section.name);
+            let folder = here.join("src").join(section.name);
             if folder.is_dir() {
                 sources(&folder, &mut text);
             } else {
