@@ -6,20 +6,23 @@ use config::UnmarkedPasswords;
 use events::{About, Log};
 use sasl::password::Unmarked;
 
-use crate::config::{Backend, Settings};
-use crate::database::Database;
+use crate::config::{Backend as Kind, Settings};
 use crate::database::mysql::{Change, Mysql};
 use crate::database::postfixadmin::PostfixAdmin;
 use crate::database::schema::{Form, Schema};
 use crate::database::sqlite::{OpenError, Sqlite};
+use crate::database::{Database, DbError};
 use crate::directory::Directory;
+use crate::directory::backend::Backend;
 
 /// One state of the site.
 pub struct Site {
     /// The settings.
     pub settings: Settings,
-    /// The tables.
-    pub tables: Arc<PostfixAdmin>,
+    /// What answers the questions, all layers: where the rules and logins ask.
+    pub backend: Arc<dyn Backend>,
+    /// The tables below, where they are PostfixAdmin's: what the Admin service changes.
+    pub tables: Option<Arc<PostfixAdmin>>,
     /// The rules over them.
     pub directory: Directory,
 }
@@ -28,16 +31,26 @@ impl Site {
     /// Opens the database. A MySQL server need not be there yet. Blocks.
     pub fn open(settings: Settings, events: &Log) -> Result<Self, OpenError> {
         let database: Arc<dyn Database> = match &settings.backend {
-            Backend::Sqlite(path) => Arc::new(Sqlite::open(path)?),
-            Backend::Mysql(mysql) => Arc::new(Mysql::new(mysql.clone(), Box::new(on_change(events.clone())))),
+            Kind::Sqlite(path) => Arc::new(Sqlite::open(path)?),
+            Kind::Mysql(mysql) => Arc::new(Mysql::new(mysql.clone(), Box::new(on_change(events.clone())))),
         };
         let tables = Arc::new(PostfixAdmin::new(database, Box::new(on_probe(events.clone()))));
-        let directory = Directory::new(tables.clone(), settings.rules.clone());
+        // The layers, inside out: the profile of the schema, the replica, the cache.
+        let backend: Arc<dyn Backend> = tables.clone();
+        let directory = Directory::new(backend.clone(), settings.rules.clone());
         Ok(Self {
             settings,
-            tables,
+            backend,
+            tables: Some(tables),
             directory,
         })
+    }
+
+    /// The tables of PostfixAdmin, for changes; an error where the site has others.
+    pub fn panel(&self) -> Result<&PostfixAdmin, DbError> {
+        self.tables
+            .as_deref()
+            .ok_or_else(|| DbError::Foreign("other".to_owned()))
     }
 
     /// What a password column without a mark of its scheme holds: as configured, or cleartext where the
@@ -46,9 +59,12 @@ impl Site {
         match self.settings.unmarked_passwords {
             Some(UnmarkedPasswords::Cleartext) => Unmarked::Cleartext,
             Some(UnmarkedPasswords::Refuse) => Unmarked::Refused,
-            None => match self.tables.schema().await {
-                Ok(schema) if schema.form() == Form::V2 => Unmarked::Cleartext,
-                _ => Unmarked::Refused,
+            None => match &self.tables {
+                Some(tables) => match tables.schema().await {
+                    Ok(schema) if schema.form() == Form::V2 => Unmarked::Cleartext,
+                    _ => Unmarked::Refused,
+                },
+                None => Unmarked::Refused,
             },
         }
     }

@@ -18,7 +18,7 @@ pub async fn list(site: &Site, domain: Option<&Domain>) -> Result<Vec<AliasRecor
         Some(domain) => ("WHERE `domain` = ?", vec![Arg::from(domain.as_str())]),
         None => ("", Vec::new()),
     };
-    let database = site.tables.database();
+    let database = site.panel()?.database();
     let sql = format!("SELECT `username` FROM `mailbox` {condition}");
     let rows = database.select(&sql, args.clone()).await?;
     let mailboxes: HashSet<String> = rows

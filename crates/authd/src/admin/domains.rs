@@ -22,7 +22,7 @@ pub async fn list(site: &Site) -> Result<Vec<DomainRecord>, DbError> {
         "SELECT `domain`, `description`, `transport`, `backupmx`, `active`, `aliases`, `mailboxes`, \
          `maxquota`, {quota} FROM `domain` ORDER BY `domain`"
     );
-    let rows = site.tables.database().select(&sql, Vec::new()).await?;
+    let rows = site.panel()?.database().select(&sql, Vec::new()).await?;
     let real = rows
         .into_iter()
         .filter(|row| !text(row.first()).is_some_and(|d| d.eq_ignore_ascii_case("all")));
@@ -156,7 +156,7 @@ pub async fn list_mirrors(site: &Site, target: Option<&Domain>) -> Result<Vec<Al
         return Ok(Vec::new());
     }
     let sql = "SELECT `alias_domain`, `target_domain`, `active` FROM `alias_domain` ORDER BY `alias_domain`";
-    let rows = site.tables.database().select(sql, Vec::new()).await?;
+    let rows = site.panel()?.database().select(sql, Vec::new()).await?;
     let mut mirrors = records(rows, "alias_domain", |row| {
         Some(AliasDomainRecord {
             alias_domain: Domain::new(&text(row.first())?).ok()?,

@@ -20,7 +20,7 @@ pub async fn list(site: &Site, domain: Option<&Domain>) -> Result<Vec<MailboxRec
     let sql = format!(
         "SELECT `username`, `name`, `maildir`, `quota`, `active` FROM `mailbox` {condition} ORDER BY `username`"
     );
-    let rows = site.tables.database().select(&sql, args).await?;
+    let rows = site.panel()?.database().select(&sql, args).await?;
     Ok(records(rows, "mailbox", |row| {
         Some(MailboxRecord {
             address: Address::parse(&text(row.first())?).ok()?,
@@ -197,7 +197,8 @@ async fn mentions(site: &Site, tables: &Tables, key: &str) -> Result<Vec<Stateme
     let sql = "SELECT `address`, `goto` FROM `alias` WHERE LOWER(`goto`) LIKE ? AND `address` <> ?";
     let args = vec![format!("%{key}%").into(), key.into()];
     let rows = site
-        .tables
+        .panel()
+        .map_err(admin_error)?
         .database()
         .select(sql, args)
         .await

@@ -78,6 +78,7 @@ fn admin_error(error: DbError) -> AdminError {
             "the database account may only read ({reason}); grant it INSERT, UPDATE and DELETE, or use the \
              site's own panel"
         )),
+        DbError::Foreign(_) => AdminError::Invalid(error.to_string()),
         DbError::Refused(reason) => AdminError::Invalid(format!("the database refused: {reason}")),
     }
 }

@@ -53,7 +53,8 @@ impl Change {
             ];
             statements.push(tables.insert("log", row));
         }
-        site.tables
+        site.panel()
+            .map_err(admin_error)?
             .database()
             .transaction(statements)
             .await
@@ -76,8 +77,8 @@ pub struct Tables {
 impl Tables {
     pub async fn of(site: &Site) -> Result<Self, DbError> {
         Ok(Self {
-            schema: site.tables.schema().await?,
-            dialect: site.tables.database().dialect(),
+            schema: site.panel()?.schema().await?,
+            dialect: site.panel()?.database().dialect(),
         })
     }
 
@@ -148,7 +149,8 @@ impl Tables {
 /// The one number of a counting query.
 pub async fn count(site: &Site, sql: &str, args: Vec<Arg>) -> Result<i64, AdminError> {
     let rows = site
-        .tables
+        .panel()
+        .map_err(admin_error)?
         .database()
         .select(sql, args)
         .await

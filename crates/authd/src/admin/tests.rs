@@ -50,7 +50,13 @@ impl Bench {
     /// Rows as text, columns joined by `|`.
     async fn rows(&self, sql: &str) -> Vec<String> {
         let site = self.sites.current();
-        let rows = site.tables.database().select(sql, vec![]).await.unwrap();
+        let rows = site
+            .panel()
+            .unwrap()
+            .database()
+            .select(sql, vec![])
+            .await
+            .unwrap();
         rows.iter()
             .map(|row| {
                 row.iter()

@@ -101,6 +101,9 @@ pub enum DbError {
     /// Our account may not do that.
     #[error("the database account may not do this: {0}")]
     Forbidden(String),
+    /// The tables are not those of PostfixAdmin, which are the only ones that we change.
+    #[error("the tables of schema {0:?} are administered by the site's own tools")]
+    Foreign(String),
     /// It refused the statement: the tables are not what we think.
     #[error("the database refused a statement: {0}")]
     Refused(String),

@@ -110,7 +110,7 @@ impl Mysql {
                         lease.close();
                         return Err(mapped);
                     }
-                    DbError::Duplicate | DbError::Conflict | DbError::Refused(_) => {
+                    DbError::Duplicate | DbError::Conflict | DbError::Refused(_) | DbError::Foreign(_) => {
                         lease.keep();
                         return Err(mapped);
                     }

@@ -45,7 +45,12 @@ impl Bench {
                 vec![column.into()],
             ),
         ];
-        site.tables.database().transaction(statements).await.unwrap();
+        site.panel()
+            .unwrap()
+            .database()
+            .transaction(statements)
+            .await
+            .unwrap();
         let sites = Arc::new(Sites::new(site));
         let clock = ManualClock::new(std::time::SystemTime::UNIX_EPOCH);
         let logins = Logins::new(sites.clone(), Arc::new(Hashing::new(64)), log, clock.clock()).unwrap();
@@ -62,7 +67,8 @@ impl Bench {
         let statement = Statement::new(sql, vec![]);
         self.sites
             .current()
-            .tables
+            .panel()
+            .unwrap()
             .database()
             .transaction(vec![statement])
             .await
