@@ -3,6 +3,8 @@
 use futures_util::future::BoxFuture;
 use mail_types::Secret;
 
+use super::pages::{Page, PageRequest};
+
 /// A question without an answer: the tables are away, or say what they must not say. Always a temporary
 /// failure, never "does not exist".
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -277,6 +279,12 @@ pub trait Backend: Send + Sync + 'static {
     /// The targets of a name without a domain (alias_maps).
     fn local_alias<'a>(&'a self, _name: &'a str) -> Answer<'a, AliasRow> {
         nothing()
+    }
+
+    /// Some rows of a table, in an order that does not change from page to page; `None` where these cannot
+    /// be gone through (or not by the time of their change). One query, or as few as possible.
+    fn page<'a>(&'a self, _request: PageRequest<'a>) -> BoxFuture<'a, Result<Option<Page>, BackendError>> {
+        Box::pin(async { Ok(None) })
     }
 }
 

@@ -6,6 +6,7 @@ mod expand;
 mod lookup;
 #[cfg(test)]
 pub mod memory;
+pub mod pages;
 mod resolve;
 mod route;
 mod sender;
