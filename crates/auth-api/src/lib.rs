@@ -49,6 +49,8 @@ pub const CALL_TIMEOUT: Duration = Duration::from_millis(4500);
 pub const ADMIN_TIMEOUT: Duration = Duration::from_secs(20);
 /// After this time without a response from the peer authd ends an exchange.
 pub const EXCHANGE_IDLE: Duration = Duration::from_secs(60);
+/// Most sessions in one `StillValid` call; [`client::Client::still_valid`] splits longer lists.
+pub const MAX_SESSIONS: usize = 512;
 
 /// The ids that travel with a question, for authd's decision log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -15,10 +15,11 @@ const PROTOS: [&str; 3] = [
 ];
 
 /// Messages that carry passwords or responses: their generated types get no `Debug`.
-const SECRETS: [&str; 5] = [
+const SECRETS: [&str; 6] = [
     ".postrider.sasl.v1.AuthenticateRequest",
     ".postrider.sasl.v1.Start",
     ".postrider.sasl.v1.AuthenticateResponse",
+    ".postrider.sasl.v1.ExplainLoginRequest",
     ".postrider.admin.v1.NewMailbox",
     ".postrider.admin.v1.SetPasswordRequest",
 ];

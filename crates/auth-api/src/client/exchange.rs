@@ -10,7 +10,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
 use super::link::{Link, connection_failed, traced, unavailable};
-use super::sasl;
+use super::sasl::sasl;
 use crate::pb::sasl as pb;
 use crate::sasl::{LoginContext, LoginStep};
 use crate::{CALL_TIMEOUT, Trace, Unavailable};

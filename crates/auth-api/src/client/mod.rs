@@ -3,19 +3,18 @@
 mod admin;
 mod exchange;
 mod link;
+mod sasl;
 
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use mail_types::{Address, Secret};
+use mail_types::Address;
 
 use self::link::{Link, Retry};
 use crate::directory::{MailboxAnswer, Recipient, Resolution, Route, SenderLogin};
 use crate::pb::directory as pb;
 use crate::pb::directory::directory_client::DirectoryClient;
-use crate::pb::sasl::sasl_client::SaslClient;
-use crate::sasl::{LoginContext, LoginStep};
 use crate::{CALL_TIMEOUT, Trace, Unavailable};
 
 pub use self::exchange::Exchange;
@@ -150,41 +149,6 @@ impl Client {
             SenderLogin::NotOwned
         })
     }
-
-    /// The SASL mechanisms to offer to a connection, best first (roles smtpd, imapd, pop3d, admin).
-    pub async fn mechanisms(&self, context: &LoginContext) -> Result<Vec<String>, Unavailable> {
-        let request = crate::pb::sasl::MechanismsRequest {
-            context: Some(context.into()),
-        };
-        let trace = Trace {
-            session: Some(context.session),
-            message: None,
-        };
-        let answer = self
-            .inner
-            .logins
-            .call(
-                request,
-                trace,
-                CALL_TIMEOUT,
-                Retry::Yes,
-                async |channel, request| sasl(channel).mechanisms(request).await,
-            )
-            .await?;
-        Ok(answer.mechanisms)
-    }
-
-    /// Starts a login and takes its first step. `initial` is the initial response, base64 removed, where the
-    /// client sent one. While the step is a challenge, go on with [`Exchange::next`]; drop the exchange to
-    /// abandon it. Trouble of any kind is [`LoginStep::TemporaryFailure`].
-    pub async fn login(
-        &self,
-        context: &LoginContext,
-        mechanism: &str,
-        initial: Option<Secret>,
-    ) -> (LoginStep, Exchange) {
-        Exchange::start(&self.inner.logins, context, mechanism, initial).await
-    }
 }
 
 impl fmt::Debug for Client {
@@ -197,8 +161,4 @@ impl fmt::Debug for Client {
 
 fn directory(channel: tonic::transport::Channel) -> DirectoryClient<tonic::transport::Channel> {
     DirectoryClient::new(channel).max_decoding_message_size(MAX_ANSWER)
-}
-
-fn sasl(channel: tonic::transport::Channel) -> SaslClient<tonic::transport::Channel> {
-    SaslClient::new(channel).max_decoding_message_size(MAX_ANSWER)
 }

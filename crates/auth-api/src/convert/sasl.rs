@@ -2,9 +2,14 @@
 
 use std::time::Duration;
 
+use mail_types::Secret;
+
 use super::{Malformed, address};
 use crate::pb::sasl as pb;
-use crate::sasl::{Account, LoginContext, LoginStep, TlsState};
+use crate::sasl::{
+    Account, FailureRecord, LoginContext, LoginExplanation, LoginQuery, LoginQuestion, LoginStep,
+    MechanismOffer, MechanismUsage, TlsState, Validity,
+};
 
 impl From<&LoginContext> for pb::Context {
     fn from(context: &LoginContext) -> Self {
@@ -18,6 +23,7 @@ impl From<&LoginContext> for pb::Context {
                 cipher: tls.cipher.clone(),
                 tls_exporter: tls.tls_exporter.clone(),
                 tls_server_end_point: tls.tls_server_end_point.clone(),
+                client_names: tls.client_names.clone(),
             }),
             trusted: context.trusted,
         }
@@ -37,6 +43,7 @@ impl TryFrom<pb::Context> for LoginContext {
                 cipher: tls.cipher,
                 tls_exporter: tls.tls_exporter,
                 tls_server_end_point: tls.tls_server_end_point,
+                client_names: tls.client_names,
             }),
             trusted: context.trusted,
         })
@@ -93,5 +100,146 @@ impl TryFrom<pb::AuthenticateResponse> for LoginStep {
             },
             S::TemporaryFailure(reason) => Self::TemporaryFailure { reason },
         })
+    }
+}
+
+impl From<Validity> for pb::Validity {
+    fn from(validity: Validity) -> Self {
+        Self {
+            ended: match validity {
+                Validity::Valid => None,
+                Validity::Ended { reason } => Some(reason),
+            },
+        }
+    }
+}
+
+impl From<pb::Validity> for Validity {
+    fn from(validity: pb::Validity) -> Self {
+        match validity.ended {
+            None => Self::Valid,
+            Some(reason) => Self::Ended { reason },
+        }
+    }
+}
+
+impl From<&LoginQuery> for pb::ExplainLoginRequest {
+    fn from(query: &LoginQuery) -> Self {
+        Self {
+            context: Some((&query.context).into()),
+            login: query.login.clone(),
+            mechanism: query.mechanism.clone(),
+            password: query.password.as_ref().map(|secret| secret.expose().to_vec()),
+        }
+    }
+}
+
+impl TryFrom<pb::ExplainLoginRequest> for LoginQuery {
+    type Error = Malformed;
+    fn try_from(request: pb::ExplainLoginRequest) -> Result<Self, Malformed> {
+        Ok(Self {
+            context: request.context.ok_or(Malformed("login context"))?.try_into()?,
+            login: request.login,
+            mechanism: request.mechanism,
+            password: request.password.map(Secret::new),
+        })
+    }
+}
+
+impl From<LoginExplanation> for pb::ExplainLoginResponse {
+    fn from(explanation: LoginExplanation) -> Self {
+        let question = |question: LoginQuestion| pb::LoginQuestion {
+            question: question.question,
+            key: question.key,
+            answer: question.answer,
+            source: question.source,
+        };
+        let offer = |offer: MechanismOffer| pb::MechanismOffer {
+            name: offer.name,
+            offered: offer.offered,
+            reason: offer.reason,
+        };
+        Self {
+            questions: explanation.questions.into_iter().map(question).collect(),
+            mechanisms: explanation.mechanisms.into_iter().map(offer).collect(),
+            verdict: explanation.verdict,
+            possible: explanation.possible,
+            tried: explanation.tried,
+        }
+    }
+}
+
+impl From<pb::ExplainLoginResponse> for LoginExplanation {
+    fn from(response: pb::ExplainLoginResponse) -> Self {
+        let question = |question: pb::LoginQuestion| LoginQuestion {
+            question: question.question,
+            key: question.key,
+            answer: question.answer,
+            source: question.source,
+        };
+        let offer = |offer: pb::MechanismOffer| MechanismOffer {
+            name: offer.name,
+            offered: offer.offered,
+            reason: offer.reason,
+        };
+        Self {
+            questions: response.questions.into_iter().map(question).collect(),
+            mechanisms: response.mechanisms.into_iter().map(offer).collect(),
+            verdict: response.verdict,
+            possible: response.possible,
+            tried: response.tried,
+        }
+    }
+}
+
+impl From<FailureRecord> for pb::Failure {
+    fn from(record: FailureRecord) -> Self {
+        Self {
+            account: record.account,
+            network: record.network,
+            count: record.count,
+            last: record.last,
+            delay_millis: u64::try_from(record.delay.as_millis()).unwrap_or(u64::MAX),
+            forgotten: record.forgotten,
+        }
+    }
+}
+
+impl From<pb::Failure> for FailureRecord {
+    fn from(failure: pb::Failure) -> Self {
+        Self {
+            account: failure.account,
+            network: failure.network,
+            count: failure.count,
+            last: failure.last,
+            delay: Duration::from_millis(failure.delay_millis),
+            forgotten: failure.forgotten,
+        }
+    }
+}
+
+impl From<MechanismUsage> for pb::Usage {
+    fn from(usage: MechanismUsage) -> Self {
+        Self {
+            account: usage.account,
+            mechanism: usage.mechanism,
+            service: usage.service,
+            count: usage.count,
+            last: usage.last,
+            scram_keys: usage.scram_keys,
+        }
+    }
+}
+
+impl From<pb::Usage> for MechanismUsage {
+    fn from(usage: pb::Usage) -> Self {
+        Self {
+            account: usage.account,
+            mechanism: usage.mechanism,
+            service: usage.service,
+            count: usage.count,
+            last: usage.last,
+            scram_keys: usage.scram_keys,
+        }
     }
 }

@@ -2,7 +2,8 @@
 /// What is known of the connection that logs in.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Context {
-    /// `smtp`, `imap` or `pop3`.
+    /// `smtp`, `imap` or `pop3`. `smtp` is the wish to send mail, at whatever service of smtpd: it needs
+    /// mailbox.smtp_active.
     #[prost(string, tag = "1")]
     pub service: ::prost::alloc::string::String,
     /// `address:port` of the client, IPv6 in brackets.
@@ -36,6 +37,9 @@ pub struct Tls {
     /// RFC 5929; empty where unknown.
     #[prost(bytes = "vec", tag = "4")]
     pub tls_server_end_point: ::prost::alloc::vec::Vec<u8>,
+    /// The e-mail addresses in the client's certificate, where the daemon verified one.
+    #[prost(string, repeated, tag = "5")]
+    pub client_names: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct MechanismsRequest {
@@ -141,6 +145,162 @@ pub struct Denied {
     /// The mechanism is not offered here.
     #[prost(bool, tag = "3")]
     pub no_mechanism: bool,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct StillValidRequest {
+    /// At most 512; clients split longer lists.
+    #[prost(message, repeated, tag = "1")]
+    pub sessions: ::prost::alloc::vec::Vec<OpenSession>,
+}
+/// One open session.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct OpenSession {
+    /// Account.address of its login.
+    #[prost(string, tag = "1")]
+    pub address: ::prost::alloc::string::String,
+    /// Account.revision of its login.
+    #[prost(uint64, tag = "2")]
+    pub revision: u64,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct StillValidResponse {
+    /// One for each session asked about, in their order.
+    #[prost(message, repeated, tag = "1")]
+    pub validities: ::prost::alloc::vec::Vec<Validity>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Validity {
+    /// Absent: the session may go on. Otherwise why it must end, for the log.
+    #[prost(string, optional, tag = "1")]
+    pub ended: ::core::option::Option<::prost::alloc::string::String>,
+}
+/// Carries a password: the generated type has no Debug.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[prost(skip_debug)]
+pub struct ExplainLoginRequest {
+    /// The connection that it is about.
+    #[prost(message, optional, tag = "1")]
+    pub context: ::core::option::Option<Context>,
+    /// As a user types it.
+    #[prost(string, tag = "2")]
+    pub login: ::prost::alloc::string::String,
+    /// Upper case.
+    #[prost(string, tag = "3")]
+    pub mechanism: ::prost::alloc::string::String,
+    /// Where given, it is really tried; without delays, and a wrong one is not counted.
+    #[prost(bytes = "vec", optional, tag = "4")]
+    pub password: ::core::option::Option<::prost::alloc::vec::Vec<u8>>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ExplainLoginResponse {
+    /// The reasoning, in order.
+    #[prost(message, repeated, tag = "1")]
+    pub questions: ::prost::alloc::vec::Vec<LoginQuestion>,
+    /// Every mechanism that there is.
+    #[prost(message, repeated, tag = "2")]
+    pub mechanisms: ::prost::alloc::vec::Vec<MechanismOffer>,
+    /// What checks the login, or why it cannot succeed; one sentence.
+    #[prost(string, tag = "3")]
+    pub verdict: ::prost::alloc::string::String,
+    /// Whether the right secret would be let in.
+    #[prost(bool, tag = "4")]
+    pub possible: bool,
+    /// What came of the password that was given.
+    #[prost(string, optional, tag = "5")]
+    pub tried: ::core::option::Option<::prost::alloc::string::String>,
+}
+/// One question of the reasoning.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LoginQuestion {
+    /// e.g. `mailbox`.
+    #[prost(string, tag = "1")]
+    pub question: ::prost::alloc::string::String,
+    /// What it was asked with.
+    #[prost(string, tag = "2")]
+    pub key: ::prost::alloc::string::String,
+    /// The row or rule; empty where nothing was found. Never a hash.
+    #[prost(string, tag = "3")]
+    pub answer: ::prost::alloc::string::String,
+    /// `database`, `replica`, `state` or `rule`.
+    #[prost(string, tag = "4")]
+    pub source: ::prost::alloc::string::String,
+}
+/// Whether a mechanism is offered.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MechanismOffer {
+    /// Upper case.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// On the connection asked about.
+    #[prost(bool, tag = "2")]
+    pub offered: bool,
+    /// Why not; empty where it is.
+    #[prost(string, tag = "3")]
+    pub reason: ::prost::alloc::string::String,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FailuresRequest {
+    /// At most so many; 0: 1,000.
+    #[prost(uint32, tag = "1")]
+    pub limit: u32,
+}
+/// The failures of an address, an account, or an account from an address.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Failure {
+    /// The account; absent where it is about an address.
+    #[prost(string, optional, tag = "1")]
+    pub account: ::core::option::Option<::prost::alloc::string::String>,
+    /// The address, or the /64 of an IPv6 one; absent where it is about an account from anywhere.
+    #[prost(string, optional, tag = "2")]
+    pub network: ::core::option::Option<::prost::alloc::string::String>,
+    /// How many are remembered.
+    #[prost(uint32, tag = "3")]
+    pub count: u32,
+    /// The last one, seconds since 1970.
+    #[prost(uint64, tag = "4")]
+    pub last: u64,
+    /// How long the next failure is going to wait, in milliseconds.
+    #[prost(uint64, tag = "5")]
+    pub delay_millis: u64,
+    /// When they are forgotten, seconds since 1970.
+    #[prost(uint64, tag = "6")]
+    pub forgotten: u64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UnbanRequest {
+    /// An address, a network (`2001:db8::/32`) or an account.
+    #[prost(string, tag = "1")]
+    pub target: ::prost::alloc::string::String,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UnbanResponse {
+    /// How many entries were forgotten.
+    #[prost(uint32, tag = "1")]
+    pub forgotten: u32,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MechanismUsageRequest {}
+/// How often somebody logged in with a mechanism.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Usage {
+    /// The account.
+    #[prost(string, tag = "1")]
+    pub account: ::prost::alloc::string::String,
+    /// Upper case.
+    #[prost(string, tag = "2")]
+    pub mechanism: ::prost::alloc::string::String,
+    /// `smtp`, `imap` or `pop3`.
+    #[prost(string, tag = "3")]
+    pub service: ::prost::alloc::string::String,
+    /// Successful logins.
+    #[prost(uint64, tag = "4")]
+    pub count: u64,
+    /// The last one, seconds since 1970.
+    #[prost(uint64, tag = "5")]
+    pub last: u64,
+    /// Whether keys for SCRAM are stored apart from the password.
+    #[prost(bool, tag = "6")]
+    pub scram_keys: bool,
 }
 /// Generated client implementations.
 pub mod sasl_client {
@@ -286,6 +446,129 @@ pub mod sasl_client {
                 .insert(GrpcMethod::new("postrider.sasl.v1.Sasl", "Authenticate"));
             self.inner.streaming(req, path, codec).await
         }
+        /// Whether open sessions may go on: asked by imapd and pop3d every 30 s for all of theirs, by smtpd at MAIL.
+        /// Any status other than OK ends none.
+        pub async fn still_valid(
+            &mut self,
+            request: impl tonic::IntoRequest<super::StillValidRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::StillValidResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/postrider.sasl.v1.Sasl/StillValid",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("postrider.sasl.v1.Sasl", "StillValid"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// How a login would be judged, question by question. Role admin only, as all that follow.
+        pub async fn explain_login(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ExplainLoginRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ExplainLoginResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/postrider.sasl.v1.Sasl/ExplainLogin",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("postrider.sasl.v1.Sasl", "ExplainLogin"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// The failures that are remembered, the latest first.
+        pub async fn failures(
+            &mut self,
+            request: impl tonic::IntoRequest<super::FailuresRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::Failure>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/postrider.sasl.v1.Sasl/Failures",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("postrider.sasl.v1.Sasl", "Failures"));
+            self.inner.server_streaming(req, path, codec).await
+        }
+        /// Forgets failures.
+        pub async fn unban(
+            &mut self,
+            request: impl tonic::IntoRequest<super::UnbanRequest>,
+        ) -> std::result::Result<tonic::Response<super::UnbanResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/postrider.sasl.v1.Sasl/Unban",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("postrider.sasl.v1.Sasl", "Unban"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Who logs in with which mechanism.
+        pub async fn mechanism_usage(
+            &mut self,
+            request: impl tonic::IntoRequest<super::MechanismUsageRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::Usage>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/postrider.sasl.v1.Sasl/MechanismUsage",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("postrider.sasl.v1.Sasl", "MechanismUsage"));
+            self.inner.server_streaming(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -322,6 +605,53 @@ pub mod sasl_server {
             request: tonic::Request<tonic::Streaming<super::AuthenticateRequest>>,
         ) -> std::result::Result<
             tonic::Response<Self::AuthenticateStream>,
+            tonic::Status,
+        >;
+        /// Whether open sessions may go on: asked by imapd and pop3d every 30 s for all of theirs, by smtpd at MAIL.
+        /// Any status other than OK ends none.
+        async fn still_valid(
+            &self,
+            request: tonic::Request<super::StillValidRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::StillValidResponse>,
+            tonic::Status,
+        >;
+        /// How a login would be judged, question by question. Role admin only, as all that follow.
+        async fn explain_login(
+            &self,
+            request: tonic::Request<super::ExplainLoginRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ExplainLoginResponse>,
+            tonic::Status,
+        >;
+        /// Server streaming response type for the Failures method.
+        type FailuresStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::Failure, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// The failures that are remembered, the latest first.
+        async fn failures(
+            &self,
+            request: tonic::Request<super::FailuresRequest>,
+        ) -> std::result::Result<tonic::Response<Self::FailuresStream>, tonic::Status>;
+        /// Forgets failures.
+        async fn unban(
+            &self,
+            request: tonic::Request<super::UnbanRequest>,
+        ) -> std::result::Result<tonic::Response<super::UnbanResponse>, tonic::Status>;
+        /// Server streaming response type for the MechanismUsage method.
+        type MechanismUsageStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::Usage, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Who logs in with which mechanism.
+        async fn mechanism_usage(
+            &self,
+            request: tonic::Request<super::MechanismUsageRequest>,
+        ) -> std::result::Result<
+            tonic::Response<Self::MechanismUsageStream>,
             tonic::Status,
         >;
     }
@@ -488,6 +818,227 @@ pub mod sasl_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/postrider.sasl.v1.Sasl/StillValid" => {
+                    #[allow(non_camel_case_types)]
+                    struct StillValidSvc<T: Sasl>(pub Arc<T>);
+                    impl<T: Sasl> tonic::server::UnaryService<super::StillValidRequest>
+                    for StillValidSvc<T> {
+                        type Response = super::StillValidResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::StillValidRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Sasl>::still_valid(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = StillValidSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/postrider.sasl.v1.Sasl/ExplainLogin" => {
+                    #[allow(non_camel_case_types)]
+                    struct ExplainLoginSvc<T: Sasl>(pub Arc<T>);
+                    impl<T: Sasl> tonic::server::UnaryService<super::ExplainLoginRequest>
+                    for ExplainLoginSvc<T> {
+                        type Response = super::ExplainLoginResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ExplainLoginRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Sasl>::explain_login(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ExplainLoginSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/postrider.sasl.v1.Sasl/Failures" => {
+                    #[allow(non_camel_case_types)]
+                    struct FailuresSvc<T: Sasl>(pub Arc<T>);
+                    impl<
+                        T: Sasl,
+                    > tonic::server::ServerStreamingService<super::FailuresRequest>
+                    for FailuresSvc<T> {
+                        type Response = super::Failure;
+                        type ResponseStream = T::FailuresStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::FailuresRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Sasl>::failures(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = FailuresSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/postrider.sasl.v1.Sasl/Unban" => {
+                    #[allow(non_camel_case_types)]
+                    struct UnbanSvc<T: Sasl>(pub Arc<T>);
+                    impl<T: Sasl> tonic::server::UnaryService<super::UnbanRequest>
+                    for UnbanSvc<T> {
+                        type Response = super::UnbanResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::UnbanRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Sasl>::unban(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = UnbanSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/postrider.sasl.v1.Sasl/MechanismUsage" => {
+                    #[allow(non_camel_case_types)]
+                    struct MechanismUsageSvc<T: Sasl>(pub Arc<T>);
+                    impl<
+                        T: Sasl,
+                    > tonic::server::ServerStreamingService<super::MechanismUsageRequest>
+                    for MechanismUsageSvc<T> {
+                        type Response = super::Usage;
+                        type ResponseStream = T::MechanismUsageStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::MechanismUsageRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Sasl>::mechanism_usage(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = MechanismUsageSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

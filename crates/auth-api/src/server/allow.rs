@@ -15,8 +15,10 @@ pub enum Method {
     LookupMailbox,
     /// Directory.CheckSenderLogin
     CheckSenderLogin,
-    /// Sasl.Mechanisms and Sasl.Authenticate
+    /// Sasl.Mechanisms, Sasl.Authenticate and Sasl.StillValid
     Sasl,
+    /// The rest of Sasl: what is known about logins
+    LoginReports,
     /// Every method of Admin
     Admin,
 }
@@ -58,6 +60,13 @@ mod tests {
     fn only_the_admin_socket_administers() {
         for role in Role::ALL {
             assert_eq!(check(role, Method::Admin).is_ok(), role == Role::Admin);
+        }
+    }
+
+    #[test]
+    fn only_the_admin_socket_tells_about_logins() {
+        for role in Role::ALL {
+            assert_eq!(check(role, Method::LoginReports).is_ok(), role == Role::Admin);
         }
     }
 

@@ -25,7 +25,9 @@ use crate::admin::{
 };
 use crate::directory::{MailboxAnswer, Recipient, Resolution, Route, SenderLogin};
 use crate::pb;
-use crate::sasl::{LoginContext, LoginStep};
+use crate::sasl::{
+    FailureRecord, LoginContext, LoginExplanation, LoginQuery, LoginStep, MechanismUsage, Validity,
+};
 
 pub use self::unserved::Unserved;
 use crate::{EXCHANGE_IDLE, Role, Trace, Unavailable};
@@ -75,7 +77,7 @@ pub trait Directory: Send + Sync + 'static {
     ) -> impl Future<Output = Result<SenderLogin, Unavailable>> + Send;
 }
 
-/// Logins.
+/// Logins. Who serves only exchanges leaves the rest as it is: unavailable.
 pub trait Logins: Send + Sync + 'static {
     /// One exchange.
     type Exchange: Exchange;
@@ -88,6 +90,41 @@ pub trait Logins: Send + Sync + 'static {
 
     /// Begins an exchange; its first step follows at once.
     fn begin(&self, context: LoginContext, mechanism: &str) -> Self::Exchange;
+
+    /// Whether the sessions of these logins may go on, one answer for each in their order. Trouble ends none.
+    fn still_valid(
+        &self,
+        _role: Role,
+        _sessions: Vec<(Address, u64)>,
+    ) -> impl Future<Output = Result<Vec<Validity>, Unavailable>> + Send {
+        async { Err(unserved::not_served()) }
+    }
+
+    /// How a login is judged.
+    fn explain(
+        &self,
+        _query: LoginQuery,
+    ) -> impl Future<Output = Result<LoginExplanation, Unavailable>> + Send {
+        async { Err(unserved::not_served()) }
+    }
+
+    /// The failures that are remembered, the latest first.
+    fn failures(
+        &self,
+        _limit: usize,
+    ) -> impl Future<Output = Result<Vec<FailureRecord>, Unavailable>> + Send {
+        async { Err(unserved::not_served()) }
+    }
+
+    /// Forgets the failures of an address, a network or an account, and says how many entries those were.
+    fn unban(&self, _target: String) -> impl Future<Output = Result<u32, Unavailable>> + Send {
+        async { Err(unserved::not_served()) }
+    }
+
+    /// Who logs in with which mechanism.
+    fn mechanism_usage(&self) -> impl Future<Output = Result<Vec<MechanismUsage>, Unavailable>> + Send {
+        async { Err(unserved::not_served()) }
+    }
 }
 
 /// One login in progress. It is dropped after a verdict, and when the peer went away.

@@ -11,10 +11,13 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::allow::{Method, check};
 use super::{Exchange, Logins, within};
-use crate::convert::Malformed;
+use crate::convert::{Malformed, address};
 use crate::pb::sasl as pb;
 use crate::sasl::{LoginContext, LoginStep};
-use crate::{CALL_DEADLINE, Role};
+use crate::{CALL_DEADLINE, MAX_SESSIONS, Role};
+
+/// Most failures listed where the client does not say.
+const DEFAULT_FAILURES: usize = 1_000;
 
 pub struct Service<L> {
     pub role: Role,
@@ -57,6 +60,80 @@ impl<L: Logins> pb::sasl_server::Sasl for Service<L> {
         });
         Ok(Response::new(ReceiverStream::new(stream)))
     }
+
+    async fn still_valid(
+        &self,
+        request: Request<pb::StillValidRequest>,
+    ) -> Result<Response<pb::StillValidResponse>, Status> {
+        check(self.role, Method::Sasl)?;
+        let sessions = request.into_inner().sessions;
+        if sessions.len() > MAX_SESSIONS {
+            return Err(Malformed("list of sessions: it is too long").into());
+        }
+        let sessions: Vec<_> = sessions
+            .iter()
+            .map(|session| Ok((address(&session.address)?, session.revision)))
+            .collect::<Result<_, Malformed>>()?;
+        let validities = within(CALL_DEADLINE, self.logins.still_valid(self.role, sessions)).await?;
+        Ok(Response::new(pb::StillValidResponse {
+            validities: validities.into_iter().map(Into::into).collect(),
+        }))
+    }
+
+    async fn explain_login(
+        &self,
+        request: Request<pb::ExplainLoginRequest>,
+    ) -> Result<Response<pb::ExplainLoginResponse>, Status> {
+        check(self.role, Method::LoginReports)?;
+        let query = request.into_inner().try_into()?;
+        let explanation = within(CALL_DEADLINE, self.logins.explain(query)).await?;
+        Ok(Response::new(explanation.into()))
+    }
+
+    type FailuresStream = Rows<pb::Failure>;
+
+    async fn failures(
+        &self,
+        request: Request<pb::FailuresRequest>,
+    ) -> Result<Response<Self::FailuresStream>, Status> {
+        check(self.role, Method::LoginReports)?;
+        let limit = match request.into_inner().limit {
+            0 => DEFAULT_FAILURES,
+            limit => limit as usize,
+        };
+        list(self.logins.failures(limit)).await
+    }
+
+    async fn unban(&self, request: Request<pb::UnbanRequest>) -> Result<Response<pb::UnbanResponse>, Status> {
+        check(self.role, Method::LoginReports)?;
+        let work = self.logins.unban(request.into_inner().target);
+        let forgotten = within(CALL_DEADLINE, work).await?;
+        Ok(Response::new(pb::UnbanResponse { forgotten }))
+    }
+
+    type MechanismUsageStream = Rows<pb::Usage>;
+
+    async fn mechanism_usage(
+        &self,
+        _request: Request<pb::MechanismUsageRequest>,
+    ) -> Result<Response<Self::MechanismUsageStream>, Status> {
+        check(self.role, Method::LoginReports)?;
+        list(self.logins.mechanism_usage()).await
+    }
+}
+
+type Rows<T> = futures_util::stream::Iter<std::vec::IntoIter<Result<T, Status>>>;
+
+/// Runs a list within its deadline.
+async fn list<R, T: From<R>>(
+    work: impl Future<Output = Result<Vec<R>, crate::Unavailable>>,
+) -> Result<Response<Rows<T>>, Status> {
+    let rows: Vec<Result<T, Status>> = within(CALL_DEADLINE, work)
+        .await?
+        .into_iter()
+        .map(|row| Ok(row.into()))
+        .collect();
+    Ok(Response::new(futures_util::stream::iter(rows)))
 }
 
 fn context(context: Option<pb::Context>) -> Result<LoginContext, Malformed> {

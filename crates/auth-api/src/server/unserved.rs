@@ -15,7 +15,7 @@ use crate::{Trace, Unavailable};
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Unserved;
 
-fn not_served() -> Unavailable {
+pub(super) fn not_served() -> Unavailable {
     Unavailable::new("not served")
 }
 

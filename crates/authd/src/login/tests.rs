@@ -86,6 +86,7 @@ impl Bench {
                 cipher: String::new(),
                 tls_exporter: vec![],
                 tls_server_end_point: vec![],
+                client_names: vec![],
             }),
             trusted: false,
         };

@@ -149,6 +149,7 @@ pub fn context() -> LoginContext {
             cipher: "TLS_AES_256_GCM_SHA384".into(),
             tls_exporter: vec![],
             tls_server_end_point: vec![],
+            client_names: vec![],
         }),
         trusted: false,
     }
