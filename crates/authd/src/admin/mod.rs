@@ -71,14 +71,14 @@ impl AdminService {
 /// What a database error is to an administrator.
 fn admin_error(error: DbError) -> AdminError {
     match error {
-        DbError::Away(_) => AdminError::Unavailable(Unavailable::new(error.to_string())),
+        DbError::Away(_) | DbError::Busy(_) => AdminError::Unavailable(Unavailable::new(error.to_string())),
         DbError::Duplicate => AdminError::Exists("it exists already".into()),
         DbError::Conflict => AdminError::NotFound("there is no such row (any more)".into()),
         DbError::Forbidden(reason) => AdminError::Invalid(format!(
             "the database account may only read ({reason}); grant it INSERT, UPDATE and DELETE, or use the \
              site's own panel"
         )),
-        DbError::Foreign(_) => AdminError::Invalid(error.to_string()),
+        DbError::Foreign(_) | DbError::Charset(_) => AdminError::Invalid(error.to_string()),
         DbError::Refused(reason) => AdminError::Invalid(format!("the database refused: {reason}")),
     }
 }

@@ -98,6 +98,12 @@ pub enum DbError {
     /// A statement of a transaction did not hit what it had to; nothing was changed.
     #[error("the rows changed meanwhile")]
     Conflict,
+    /// Somebody else changes the same rows; nothing was changed, and it may be tried again at once.
+    #[error("the database is busy with another change: {0}")]
+    Busy(String),
+    /// A value cannot be compared with the column at all: its characters are not in the column's set.
+    #[error("a value does not fit the character set of a column: {0}")]
+    Charset(String),
     /// Our account may not do that.
     #[error("the database account may not do this: {0}")]
     Forbidden(String),
@@ -142,13 +148,28 @@ impl Dialect {
     }
 }
 
+/// The answer to a query.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rows {
+    /// The names of the columns; `None` where the statement has no result at all (a procedure that selects
+    /// nothing), which is not the same as no rows.
+    pub columns: Option<Vec<String>>,
+    /// The rows, each with a value for every column.
+    pub rows: Vec<Vec<Value>>,
+}
+
 /// A database.
 pub trait Database: Send + Sync + 'static {
     /// Which SQL it speaks.
     fn dialect(&self) -> Dialect;
 
+    /// The answer to a query, with the names of its columns.
+    fn query<'a>(&'a self, sql: &'a str, args: Vec<Arg>) -> BoxFuture<'a, Result<Rows, DbError>>;
+
     /// Rows of a query.
-    fn select<'a>(&'a self, sql: &'a str, args: Vec<Arg>) -> BoxFuture<'a, Result<Vec<Vec<Value>>, DbError>>;
+    fn select<'a>(&'a self, sql: &'a str, args: Vec<Arg>) -> BoxFuture<'a, Result<Vec<Vec<Value>>, DbError>> {
+        Box::pin(async move { Ok(self.query(sql, args).await?.rows) })
+    }
 
     /// All statements or none.
     fn transaction(&self, statements: Vec<Statement>) -> BoxFuture<'_, Result<(), DbError>>;

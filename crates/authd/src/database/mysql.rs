@@ -7,6 +7,7 @@ mod breaker;
 mod pool;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -16,7 +17,7 @@ use mysql_async::{Conn, Opts, OptsBuilder, Params, TxOpts};
 
 pub use self::breaker::Change;
 use self::pool::Pool;
-use super::{Arg, Database, DbError, Dialect, Statement, Value};
+use super::{Arg, Database, DbError, Dialect, Rows, Statement, Value};
 
 /// Where the server is and how patient we are.
 #[derive(Debug, Clone)]
@@ -110,7 +111,12 @@ impl Mysql {
                         lease.close();
                         return Err(mapped);
                     }
-                    DbError::Duplicate | DbError::Conflict | DbError::Refused(_) | DbError::Foreign(_) => {
+                    DbError::Duplicate
+                    | DbError::Conflict
+                    | DbError::Busy(_)
+                    | DbError::Charset(_)
+                    | DbError::Foreign(_)
+                    | DbError::Refused(_) => {
                         lease.keep();
                         return Err(mapped);
                     }
@@ -134,11 +140,11 @@ impl Database for Mysql {
         Dialect::Mysql
     }
 
-    fn select<'a>(&'a self, sql: &'a str, args: Vec<Arg>) -> BoxFuture<'a, Result<Vec<Vec<Value>>, DbError>> {
+    fn query<'a>(&'a self, sql: &'a str, args: Vec<Arg>) -> BoxFuture<'a, Result<Rows, DbError>> {
         Box::pin(async move {
             match self.run(Work::Select { sql, args: &args }).await? {
                 Done::Rows(rows) => Ok(rows),
-                Done::Committed | Done::RolledBack => Ok(Vec::new()),
+                Done::Committed | Done::RolledBack => Ok(Rows::default()),
             }
         })
     }
@@ -161,7 +167,7 @@ enum Work<'a> {
 
 /// What came of it.
 enum Done {
-    Rows(Vec<Vec<Value>>),
+    Rows(Rows),
     Committed,
     RolledBack,
 }
@@ -176,9 +182,20 @@ impl Work<'_> {
     async fn perform(&self, conn: &mut Conn) -> Result<Done, mysql_async::Error> {
         match self {
             Self::Select { sql, args } => {
-                let rows: Vec<mysql_async::Row> = conn.exec(*sql, params(args)).await?;
+                let mut result = conn.exec_iter(*sql, params(args)).await?;
+                let names = |columns: Arc<[mysql_async::Column]>| {
+                    let names = columns.iter().map(|column| column.name_str().into_owned());
+                    names.collect()
+                };
+                let columns = result.columns().filter(|columns| !columns.is_empty()).map(names);
+                let rows: Vec<mysql_async::Row> = result.collect().await?;
+                // A procedure says at its end that it is done; that is no result of its own.
+                result.drop_result().await?;
                 let values = |row: mysql_async::Row| row.unwrap_raw().into_iter().map(value).collect();
-                Ok(Done::Rows(rows.into_iter().map(values).collect()))
+                Ok(Done::Rows(Rows {
+                    columns,
+                    rows: rows.into_iter().map(values).collect(),
+                }))
             }
             Self::Transaction(statements) => {
                 let mut transaction = conn.start_transaction(TxOpts::default()).await?;
@@ -232,9 +249,12 @@ fn map(error: &mysql_async::Error) -> DbError {
     };
     match server.code {
         1062 => DbError::Duplicate,
+        // Lock waits and deadlocks, after which the server has undone everything.
+        1205 | 1213 => DbError::Busy(server.message.clone()),
+        1267 | 1270 | 1271 | 1300 | 3854 | 3988 => DbError::Charset(server.message.clone()),
         // Access to a table or column, a read-only server or account.
         1142 | 1143 | 1227 | 1290 | 1792 | 1836 => DbError::Forbidden(server.message.clone()),
-        // Access to the server or database, too many connections, shutdown, lock waits, a full disk.
+        // Access to the server or database, too many connections, shutdown, a full disk.
         1040
         | 1044
         | 1045
@@ -242,8 +262,6 @@ fn map(error: &mysql_async::Error) -> DbError {
         | 1053
         | 1129
         | 1130
-        | 1205
-        | 1213
         | 1021
         | 1114
         | 1203

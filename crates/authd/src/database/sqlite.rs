@@ -12,7 +12,7 @@ use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OpenFlags, ToSql, TransactionBehavior};
 use tokio::sync::Semaphore;
 
-use super::{Arg, Database, DbError, Dialect, Statement, Value, ddl};
+use super::{Arg, Database, DbError, Dialect, Rows, Statement, Value, ddl};
 
 /// Questions that are worked on at the same time.
 const CONNECTIONS: usize = 4;
@@ -152,7 +152,7 @@ impl Database for Sqlite {
         Dialect::Sqlite
     }
 
-    fn select<'a>(&'a self, sql: &'a str, args: Vec<Arg>) -> BoxFuture<'a, Result<Vec<Vec<Value>>, DbError>> {
+    fn query<'a>(&'a self, sql: &'a str, args: Vec<Arg>) -> BoxFuture<'a, Result<Rows, DbError>> {
         let sql = sql.to_owned();
         Box::pin(self.run(move |connection| select(connection, &sql, &args).map_err(|e| map(&e))))
     }
@@ -174,9 +174,10 @@ impl Database for Sqlite {
     }
 }
 
-fn select(connection: &Connection, sql: &str, args: &[Arg]) -> rusqlite::Result<Vec<Vec<Value>>> {
+fn select(connection: &Connection, sql: &str, args: &[Arg]) -> rusqlite::Result<Rows> {
     let mut statement = connection.prepare_cached(sql)?;
-    let columns = statement.column_count();
+    let names: Vec<String> = statement.column_names().map(str::to_owned).collect();
+    let columns = names.len();
     let mut rows = statement.query(rusqlite::params_from_iter(args))?;
     let mut out = Vec::new();
     while let Some(row) = rows.next()? {
@@ -190,7 +191,10 @@ fn select(connection: &Connection, sql: &str, args: &[Arg]) -> rusqlite::Result<
         });
         out.push(values.collect::<rusqlite::Result<_>>()?);
     }
-    Ok(out)
+    Ok(Rows {
+        columns: (columns > 0).then_some(names),
+        rows: out,
+    })
 }
 
 impl ToSql for Arg {
