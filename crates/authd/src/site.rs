@@ -57,14 +57,14 @@ impl Site {
     /// tables are those of PostfixAdmin 2.x, which has such columns (robustness.md 5.4).
     pub async fn unmarked_passwords(&self) -> Unmarked {
         match self.settings.unmarked_passwords {
-            Some(UnmarkedPasswords::Cleartext) => Unmarked::Cleartext,
-            Some(UnmarkedPasswords::Refuse) => Unmarked::Refused,
+            Some(UnmarkedPasswords::Cleartext) => Unmarked::CLEARTEXT,
+            Some(UnmarkedPasswords::Refuse) => Unmarked::REFUSED,
             None => match &self.tables {
                 Some(tables) => match tables.schema().await {
-                    Ok(schema) if schema.form() == Form::V2 => Unmarked::Cleartext,
-                    _ => Unmarked::Refused,
+                    Ok(schema) if schema.form() == Form::V2 => Unmarked::CLEARTEXT,
+                    _ => Unmarked::REFUSED,
                 },
-                None => Unmarked::Refused,
+                None => Unmarked::REFUSED,
             },
         }
     }

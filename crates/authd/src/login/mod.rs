@@ -79,7 +79,7 @@ impl Logins {
                 hashing,
                 penalties: Penalties::new(),
                 verified: Verified::new(secret),
-                decoy: Mutex::new((Secret::new(column), Unmarked::Refused)),
+                decoy: Mutex::new((Secret::new(column), Unmarked::REFUSED)),
                 events,
                 clock,
             }),

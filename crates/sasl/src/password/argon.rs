@@ -73,6 +73,23 @@ impl Hash {
             .map_err(|_| FormatError::Malformed)?;
         Ok(computed.ct_eq(&self.hash).into())
     }
+
+    /// Whether it costs at least what a new one costs, in both senses.
+    pub fn is_strong(&self) -> bool {
+        let (memory, passes, _) = NEW;
+        let work = |memory: u32, passes: u32| u64::from(memory) * u64::from(passes);
+        self.algorithm == Algorithm::Argon2id
+            && self.params.m_cost() >= memory
+            && work(self.params.m_cost(), self.params.t_cost()) >= work(memory, passes)
+    }
+
+    /// The name of the scheme.
+    pub fn name(&self) -> &'static str {
+        match self.algorithm {
+            Algorithm::Argon2id => "ARGON2ID",
+            _ => "ARGON2I",
+        }
+    }
 }
 
 /// `m=..,t=..,p=..`, in this order, digits only.

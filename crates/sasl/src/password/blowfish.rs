@@ -5,11 +5,14 @@ use super::FormatError;
 /// Highest cost: about a second.
 const MAX_COST: u32 = 14;
 /// The cost of new values, PHP's default.
-const NEW_COST: u32 = 10;
+pub const NEW_COST: u32 = 10;
 
 /// A checked value.
 #[derive(Debug, Clone)]
-pub struct Hash(String);
+pub struct Hash {
+    text: String,
+    cost: u32,
+}
 
 impl Hash {
     pub fn parse(text: &str) -> Result<Self, FormatError> {
@@ -25,14 +28,22 @@ impl Hash {
         }
         match u32::from(tens - b'0') * 10 + u32::from(ones - b'0') {
             0..4 => Err(FormatError::Malformed),
-            4..=MAX_COST => Ok(Self(text.to_owned())),
+            cost @ 4..=MAX_COST => Ok(Self {
+                text: text.to_owned(),
+                cost,
+            }),
             _ => Err(FormatError::TooExpensive),
         }
     }
 
     pub fn verify(&self, password: &[u8]) -> Result<bool, FormatError> {
         // The crate compares in constant time. What follows octet 72 is ignored, as by everybody.
-        bcrypt::verify(password, &self.0).map_err(|_| FormatError::Malformed)
+        bcrypt::verify(password, &self.text).map_err(|_| FormatError::Malformed)
+    }
+
+    /// log2 of the rounds.
+    pub fn cost(&self) -> u32 {
+        self.cost
     }
 }
 

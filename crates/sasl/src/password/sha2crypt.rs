@@ -4,17 +4,15 @@ use sha_crypt::{Params, sha256_crypt, sha512_crypt};
 use subtle::ConstantTimeEq as _;
 
 use super::FormatError;
+use super::encoding::{is_crypt64, push_digits, salt_text};
 
 /// Most rounds: about half a second.
 const MAX_ROUNDS: u32 = 500_000;
 /// Rounds where the value names none.
-const DEFAULT_ROUNDS: u32 = 5_000;
+pub const DEFAULT_ROUNDS: u32 = 5_000;
 /// Each round hashes the password about twice, so rounds times length is what costs; about a second.
 const MAX_WORK: u64 = 256 << 20;
 const MAX_SALT: usize = 16;
-/// The digits of crypt(3).
-const ALPHABET: &[u8; 64] = b"./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Sha256,
@@ -56,7 +54,7 @@ impl Hash {
             Kind::Sha512 => 86,
         };
         let complete = fields.next().is_none() && salt.len() <= MAX_SALT && hash.len() == length;
-        if !complete || !hash.bytes().all(|b| ALPHABET.contains(&b)) {
+        if !complete || !is_crypt64(hash) {
             return Err(FormatError::Malformed);
         }
         if rounds > MAX_ROUNDS {
@@ -78,14 +76,24 @@ impl Hash {
         let computed = compute(self.kind, password, &self.salt, self.rounds).ok_or(FormatError::Malformed)?;
         Ok(computed.as_bytes().ct_eq(self.hash.as_bytes()).into())
     }
+
+    /// How often the hash is taken.
+    pub fn rounds(&self) -> u32 {
+        self.rounds
+    }
+
+    /// The name of the scheme.
+    pub fn name(&self) -> &'static str {
+        match self.kind {
+            Kind::Sha256 => "SHA256-CRYPT",
+            Kind::Sha512 => "SHA512-CRYPT",
+        }
+    }
 }
 
 /// A new `$6$` value with the default rounds.
 pub fn store(password: &[u8], salt: &[u8; 16]) -> Option<String> {
-    let salt: String = salt
-        .iter()
-        .map(|byte| char::from(ALPHABET[usize::from(byte & 63)]))
-        .collect();
+    let salt = salt_text(salt);
     let hash = compute(Kind::Sha512, password, &salt, DEFAULT_ROUNDS)?;
     Some(format!("$6${salt}${hash}"))
 }
@@ -120,9 +128,6 @@ fn encode(digest: &[u8], kind: Kind) -> String {
 
 /// `digits` digits of 24 bits, the lowest first.
 fn push(out: &mut String, bytes: [u8; 3], digits: usize) {
-    let mut value = u32::from(bytes[0]) << 16 | u32::from(bytes[1]) << 8 | u32::from(bytes[2]);
-    for _ in 0..digits {
-        out.push(char::from(ALPHABET[(value & 63) as usize]));
-        value >>= 6;
-    }
+    let value = u32::from(bytes[0]) << 16 | u32::from(bytes[1]) << 8 | u32::from(bytes[2]);
+    push_digits(out, value, digits);
 }
