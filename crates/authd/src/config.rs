@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use auth_api::Role;
 use config::{Backend as AuthdBackend, Config, MaildirLayout, NewPasswords, UnmarkedPasswords};
-use sasl::password::NewScheme;
+use sasl::password::{NewScheme, Reading, Unmarked};
 
 use crate::database::mysql;
 use crate::directory::Rules;
@@ -24,7 +24,7 @@ pub struct Settings {
     /// How long an exchange may wait for its peer. Takes effect at a restart.
     pub exchange_idle: Duration,
     /// What a password column without a mark holds; `None`: what the form of the tables suggests.
-    pub unmarked_passwords: Option<UnmarkedPasswords>,
+    pub unmarked_passwords: Option<Unmarked>,
     /// How the Admin service works.
     pub admin: AdminRules,
     /// The socket of each role. Takes effect at a restart.
@@ -70,12 +70,6 @@ impl Settings {
             AuthdBackend::Sqlite => Backend::Sqlite(authd.sqlite_path(general)),
             AuthdBackend::Mysql => Backend::Mysql(mysql_settings(&authd.mysql)?),
         };
-        let scheme = match authd.new_passwords {
-            NewPasswords::Argon2id => NewScheme::Argon2id,
-            NewPasswords::Sha512Crypt => NewScheme::Sha512Crypt,
-            NewPasswords::Bcrypt => NewScheme::Bcrypt,
-            NewPasswords::Cleartext => NewScheme::Cleartext,
-        };
         Ok(Self {
             rules: Rules {
                 recipient_delimiter: general.recipient_delimiter.get(),
@@ -92,9 +86,9 @@ impl Settings {
             ),
             hash_queue_limit: authd.hash_queue_limit as usize,
             exchange_idle: authd.sasl_exchange_timeout.get(),
-            unmarked_passwords: authd.unmarked_passwords,
+            unmarked_passwords: authd.unmarked_passwords.as_deref().map(unmarked),
             admin: AdminRules {
-                scheme,
+                scheme: new_scheme(authd.new_passwords),
                 layout: authd.maildir_layout,
                 quota_multiplier: authd.quota_multiplier,
             },
@@ -103,6 +97,40 @@ impl Settings {
                 .to_vec(),
         })
     }
+}
+
+fn new_scheme(option: NewPasswords) -> NewScheme {
+    match option {
+        NewPasswords::Argon2id => NewScheme::Argon2id,
+        NewPasswords::Sha512Crypt => NewScheme::Sha512Crypt,
+        NewPasswords::MarkedSha512Crypt => NewScheme::MarkedSha512Crypt,
+        NewPasswords::Bcrypt => NewScheme::Bcrypt,
+        NewPasswords::MarkedBcrypt => NewScheme::MarkedBcrypt,
+        NewPasswords::Md5Crypt => NewScheme::Md5Crypt,
+        NewPasswords::Cleartext => NewScheme::Cleartext,
+    }
+}
+
+/// The readings that the site allows.
+fn unmarked(option: &[UnmarkedPasswords]) -> Unmarked {
+    let reading = |form: &UnmarkedPasswords| {
+        Some(match form {
+            UnmarkedPasswords::Refuse => return None,
+            UnmarkedPasswords::Cleartext => Reading::Cleartext,
+            UnmarkedPasswords::Des => Reading::Des,
+            UnmarkedPasswords::Md5 => Reading::Md5,
+            UnmarkedPasswords::Sha1 => Reading::Sha1,
+            UnmarkedPasswords::Sha256 => Reading::Sha256,
+            UnmarkedPasswords::Sha512 => Reading::Sha512,
+            UnmarkedPasswords::Smd5 => Reading::Smd5,
+            UnmarkedPasswords::Ssha => Reading::Ssha,
+            UnmarkedPasswords::Ssha256 => Reading::Ssha256,
+            UnmarkedPasswords::Ssha512 => Reading::Ssha512,
+            UnmarkedPasswords::CramMd5 => Reading::CramMd5,
+            UnmarkedPasswords::MysqlOld => Reading::MysqlOld,
+        })
+    };
+    option.iter().filter_map(reading).collect()
 }
 
 fn mysql_settings(mysql: &config::Mysql) -> Result<mysql::Settings, SettingsError> {

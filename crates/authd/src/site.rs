@@ -2,7 +2,6 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use config::UnmarkedPasswords;
 use events::{About, Log};
 use sasl::password::Unmarked;
 
@@ -57,8 +56,7 @@ impl Site {
     /// tables are those of PostfixAdmin 2.x, which has such columns (robustness.md 5.4).
     pub async fn unmarked_passwords(&self) -> Unmarked {
         match self.settings.unmarked_passwords {
-            Some(UnmarkedPasswords::Cleartext) => Unmarked::CLEARTEXT,
-            Some(UnmarkedPasswords::Refuse) => Unmarked::REFUSED,
+            Some(configured) => configured,
             None => match &self.tables {
                 Some(tables) => match tables.schema().await {
                     Ok(schema) if schema.form() == Form::V2 => Unmarked::CLEARTEXT,

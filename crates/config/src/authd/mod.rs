@@ -1,6 +1,7 @@
 //! `[authd]`: the database of domains, mailboxes and aliases, and logins.
 
 mod mysql;
+mod passwords;
 
 use std::path::PathBuf;
 
@@ -12,6 +13,7 @@ use crate::general::General;
 use crate::types::{AbsolutePath, DurationText};
 
 pub use self::mysql::Mysql;
+pub use self::passwords::{NewPasswords, UnmarkedPasswords};
 
 /// The database of domains, mailboxes and aliases, and logins.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -42,12 +44,19 @@ pub struct Authd {
     /// How long a client may take between two steps of a login.
     #[schemars(extend("x-min" = "1s", "x-max" = "10m"))]
     pub sasl_exchange_timeout: DurationText,
-    /// The form in which new passwords are stored: `argon2id`, `sha512-crypt`, `bcrypt` or `cleartext`.
+    /// The form in which new passwords are stored: `argon2id`, `sha512-crypt` (`$6$`), `bcrypt` (`$2y$`), the
+    /// same with a mark in front (`{SHA512-CRYPT}`, `{BLF-CRYPT}`), `md5-crypt` (`$1$`, weak) or `cleartext`.
+    /// Where PostfixAdmin works on the same tables it has to be one that its `encrypt` setting reads: see
+    /// docs/passwords.md.
     pub new_passwords: NewPasswords,
-    /// What a password column holds that has neither `{SCHEME}` nor `$id$` in front: `cleartext`, or `refuse`
-    /// (a temporary failure). Default: `cleartext` where the tables are those of PostfixAdmin 2, `refuse`
-    /// otherwise.
-    pub unmarked_passwords: Option<UnmarkedPasswords>,
+    /// What a password column may hold that has no mark of its scheme (`{SCHEME}`, `$id$`, `*` of MySQL): one
+    /// form or a list of forms. `des`, `md5`, `sha1`, `sha256`, `sha512`, `smd5`, `ssha`, `ssha256`, `ssha512`,
+    /// `cram-md5` and `mysql-old` are tried where the value has their length and digits, `cleartext` last; a
+    /// value that has none of the forms is a temporary failure, and `refuse` allows none. Default: what the
+    /// form of the tables suggests, `cleartext` for PostfixAdmin 2, otherwise `refuse`.
+    #[schemars(with = "Option<Vec<UnmarkedPasswords>>")]
+    #[serde(deserialize_with = "passwords::one_or_more")]
+    pub unmarked_passwords: Option<Vec<UnmarkedPasswords>>,
     /// The path of a new mailbox below `virtual_mailbox_base`: `domain/user` for `example.com/user/`,
     /// `domain/address` for `example.com/user@example.com/`, `address` for `user@example.com/`. Existing
     /// mailboxes keep theirs.
@@ -55,32 +64,6 @@ pub struct Authd {
     /// Bytes in one unit ("MB") of `domain.maxquota` and `domain.quota`; PostfixAdmin's default is 1024000.
     #[schemars(range(min = 1, max = 1_073_741_824))]
     pub quota_multiplier: u64,
-}
-
-/// The forms of new passwords.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-#[schemars(inline)]
-pub enum NewPasswords {
-    /// Argon2id with 19 MiB, 2 passes, 1 lane.
-    Argon2id,
-    /// crypt(3) `$6$`.
-    Sha512Crypt,
-    /// `$2y$`.
-    Bcrypt,
-    /// The password itself.
-    Cleartext,
-}
-
-/// Readings of a password column without a mark of its scheme.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-#[schemars(inline)]
-pub enum UnmarkedPasswords {
-    /// It is the password.
-    Cleartext,
-    /// It cannot be used.
-    Refuse,
 }
 
 /// Paths of new mailboxes.
@@ -143,6 +126,14 @@ impl Section for Authd {
     const NAME: &'static str = "authd";
 
     fn check(&self, checks: &mut Checks<'_>) {
+        let unmarked = self.unmarked_passwords.as_deref().unwrap_or_default();
+        if unmarked.contains(&UnmarkedPasswords::Refuse) && unmarked.len() > 1 {
+            checks.add(
+                "unmarked_passwords",
+                "\"refuse\" stands beside a form".to_owned(),
+                "name the forms alone, or \"refuse\" alone",
+            );
+        }
         if self.auth_failure_delay_limit.get() < self.auth_failure_delay.get() {
             checks.add(
                 "auth_failure_delay_limit",
