@@ -8,7 +8,7 @@ use sasl::password::Unmarked;
 use crate::config::{Backend as Kind, Settings};
 use crate::database::mysql::{Change, Mysql};
 use crate::database::postfixadmin::PostfixAdmin;
-use crate::database::schema::{Form, Schema};
+use crate::database::schema::{Form, Schema, TableNames};
 use crate::database::sqlite::{OpenError, Sqlite};
 use crate::database::{Database, DbError};
 use crate::directory::Directory;
@@ -33,7 +33,11 @@ impl Site {
             Kind::Sqlite(path) => Arc::new(Sqlite::open(path)?),
             Kind::Mysql(mysql) => Arc::new(Mysql::new(mysql.clone(), Box::new(on_change(events.clone())))),
         };
-        let tables = Arc::new(PostfixAdmin::new(database, Box::new(on_probe(events.clone()))));
+        let tables = Arc::new(PostfixAdmin::new(
+            database,
+            TableNames::default(),
+            Box::new(on_probe(events.clone())),
+        ));
         // The layers, inside out: the profile of the schema, the replica, the cache.
         let backend: Arc<dyn Backend> = tables.clone();
         let directory = Directory::new(backend.clone(), settings.rules.clone());

@@ -1,10 +1,12 @@
 //! A database with the tables: two drivers behind one trait, the `postfixadmin` schema profile on top.
 
 mod ddl;
+pub mod keyed;
 pub mod mysql;
 pub mod postfixadmin;
 pub mod schema;
 pub mod sqlite;
+pub mod values;
 
 use futures_util::future::BoxFuture;
 use mail_types::Secret;
@@ -142,7 +144,7 @@ impl Dialect {
             }
             Self::Sqlite => {
                 "SELECT m.name, c.name, NULL FROM sqlite_master m JOIN pragma_table_info(m.name) c \
-                 WHERE m.type = 'table'"
+                 WHERE m.type IN ('table', 'view')"
             }
         }
     }

@@ -1,14 +1,47 @@
-//! Which of the PostfixAdmin tables and columns are there. Columns are probed, versions are not believed:
-//! an upgraded site can be in any state between 2.1 and 4.x (compat.md 1.1 to 1.3).
+//! Which tables and columns are there. Columns are probed, versions are not believed: an upgraded site can be
+//! in any state between PostfixAdmin 2.1 and 4.x (compat.md 1.1 to 1.3).
 
 use std::collections::HashMap;
 
 use super::{Database, DbError, Value};
 
-/// The tables that are there, with their columns.
-#[derive(Debug, Clone, Default)]
+/// The tables and columns without which a profile can answer nothing.
+#[derive(Debug)]
+pub struct Needed {
+    /// What to say where they are not there: "these are not the tables of ...".
+    pub of: &'static str,
+    /// Each table with its columns.
+    pub tables: &'static [(&'static str, &'static [&'static str])],
+}
+
+/// What a site calls its tables (PostfixAdmin's `database_prefix` and `database_tables`).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TableNames {
+    /// In front of all names.
+    pub prefix: String,
+    /// Usual name and own name of those that are called otherwise, without the prefix.
+    pub renamed: HashMap<String, String>,
+}
+
+impl TableNames {
+    /// The own name of a table, by its usual one.
+    pub fn of(&self, table: &str) -> String {
+        let own = self.renamed.get(table).map_or(table, String::as_str);
+        format!("{}{own}", self.prefix)
+    }
+}
+
+/// The tables that are there, with their columns. Tables are asked for by their usual names.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Schema {
-    tables: HashMap<String, HashMap<String, Charset>>,
+    /// By own names in lower case.
+    tables: HashMap<String, Table>,
+    names: TableNames,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Table {
+    columns: HashMap<String, Charset>,
 }
 
 /// What a text column can hold.
@@ -49,9 +82,16 @@ impl Charset {
 
 impl Schema {
     /// Asks the database.
-    pub async fn probe(database: &dyn Database) -> Result<Self, DbError> {
+    pub async fn probe(
+        database: &dyn Database,
+        names: &TableNames,
+        needed: &Needed,
+    ) -> Result<Self, DbError> {
         let rows = database.select(database.dialect().columns(), Vec::new()).await?;
-        let mut schema = Self::default();
+        let mut schema = Self {
+            tables: HashMap::new(),
+            names: names.clone(),
+        };
         for row in rows {
             let [Value::Bytes(table), Value::Bytes(column), charset] = row.as_slice() else {
                 return Err(DbError::Refused("the list of columns has an unknown form".into()));
@@ -61,33 +101,21 @@ impl Schema {
                 Value::Bytes(name) => Charset::of(&lower(name)),
                 Value::Null | Value::Int(_) => Charset::Unicode,
             };
-            schema
-                .tables
-                .entry(lower(table))
-                .or_default()
-                .insert(lower(column), charset);
+            let table = schema.tables.entry(lower(table)).or_default();
+            table.columns.insert(lower(column), charset);
         }
-        schema.check()?;
+        schema.check(needed)?;
         Ok(schema)
     }
 
-    /// Without these columns nothing can be answered.
-    fn check(&self) -> Result<(), DbError> {
-        let needed = [
-            ("domain", &["domain", "transport", "backupmx", "active"][..]),
-            ("alias", &["address", "goto", "domain", "active"][..]),
-            (
-                "mailbox",
-                &[
-                    "username", "password", "name", "maildir", "quota", "domain", "active",
-                ][..],
-            ),
-        ];
-        for (table, columns) in needed {
-            for column in columns {
+    fn check(&self, needed: &Needed) -> Result<(), DbError> {
+        for (table, columns) in needed.tables {
+            for column in *columns {
                 if !self.has(table, column) {
                     return Err(DbError::Refused(format!(
-                        "there is no column {table}.{column}: these are not the tables of PostfixAdmin"
+                        "there is no column {}.{column}: these are not the tables of {}",
+                        self.table(table),
+                        needed.of
                     )));
                 }
             }
@@ -95,21 +123,29 @@ impl Schema {
         Ok(())
     }
 
+    /// What the site calls a table.
+    pub fn table(&self, table: &str) -> String {
+        self.names.of(table)
+    }
+
+    fn get(&self, table: &str) -> Option<&Table> {
+        self.tables.get(&self.names.of(table).to_ascii_lowercase())
+    }
+
     /// Whether a table has a column.
     pub fn has(&self, table: &str, column: &str) -> bool {
-        self.tables
-            .get(table)
-            .is_some_and(|columns| columns.contains_key(column))
+        self.get(table)
+            .is_some_and(|table| table.columns.contains_key(column))
     }
 
     /// Whether a table is there.
     pub fn has_table(&self, table: &str) -> bool {
-        self.tables.contains_key(table)
+        self.get(table).is_some()
     }
 
     /// What a column can hold.
     pub fn charset(&self, table: &str, column: &str) -> Charset {
-        let column = self.tables.get(table).and_then(|columns| columns.get(column));
+        let column = self.get(table).and_then(|table| table.columns.get(column));
         column.copied().unwrap_or(Charset::Unicode)
     }
 

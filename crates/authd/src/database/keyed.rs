@@ -1,0 +1,309 @@
+//! Questions by key to tables whose columns are known by name only: what all profiles with tables of their
+//! own have in common.
+//!
+//! Keys are lower case. What a database thinks is equal (case, accents, trailing blanks) is compared once
+//! more, exactly.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::schema::{Needed, Schema, TableNames};
+use super::values::text;
+use super::{Arg, Database, DbError, Dialect, Value};
+use crate::directory::backend::{BackendError, Found};
+
+/// Called with each schema that was found.
+pub type Probed = dyn Fn(&Schema) + Send + Sync;
+
+/// Keys in one statement.
+const CHUNK: usize = 256;
+/// After this time the columns are looked at again: the panel may have been upgraded meanwhile.
+const PROBE_AGAIN: Duration = Duration::from_secs(60);
+
+/// A column that a question asks for.
+#[derive(Debug, Clone, Copy)]
+pub struct Column {
+    name: &'static str,
+    time: bool,
+    absent: &'static str,
+}
+
+impl Column {
+    /// The value of the column; NULL where there is no such column.
+    pub const fn plain(name: &'static str) -> Self {
+        Self::or(name, "NULL")
+    }
+
+    /// The value of the column; this SQL where there is no such column.
+    pub const fn or(name: &'static str, absent: &'static str) -> Self {
+        Self {
+            name,
+            time: false,
+            absent,
+        }
+    }
+
+    /// A date and time as seconds since 1970, read by [`time`](super::values::time).
+    pub const fn time(name: &'static str) -> Self {
+        Self {
+            name,
+            time: true,
+            absent: "NULL",
+        }
+    }
+
+    fn sql(self, dialect: Dialect, schema: &Schema, table: &str) -> String {
+        let Self { name, time, absent } = self;
+        match (schema.has(table, name), time, dialect) {
+            (false, ..) => absent.to_owned(),
+            (true, false, _) => format!("`{name}`"),
+            (true, true, Dialect::Mysql) => format!("UNIX_TIMESTAMP(`{name}`)"),
+            (true, true, Dialect::Sqlite) => format!("CAST(strftime('%s', `{name}`) AS INTEGER)"),
+        }
+    }
+}
+
+/// What is asked of a table.
+#[derive(Debug, Clone, Copy)]
+pub struct Question {
+    /// The table, by its usual name.
+    pub table: &'static str,
+    /// The column with the key.
+    pub key: &'static str,
+    /// What is wanted of the row.
+    pub columns: &'static [Column],
+    /// Only rows where this column holds this.
+    pub only: Option<(&'static str, &'static str)>,
+}
+
+impl Question {
+    /// A question about all rows of a table.
+    pub const fn new(table: &'static str, key: &'static str, columns: &'static [Column]) -> Self {
+        Self {
+            table,
+            key,
+            columns,
+            only: None,
+        }
+    }
+
+    /// `SELECT` of the key and the columns, with the condition on [`Self::only`].
+    fn select(&self, dialect: Dialect, schema: &Schema) -> (String, Vec<Arg>) {
+        let mut sql = format!("SELECT `{}`", self.key);
+        for column in self.columns {
+            sql.push_str(", ");
+            sql.push_str(&column.sql(dialect, schema, self.table));
+        }
+        sql.push_str(&format!(" FROM `{}` WHERE ", schema.table(self.table)));
+        let mut args = Vec::new();
+        if let Some((column, value)) = self.only {
+            sql.push_str(&format!("`{column}` = ? AND "));
+            args.push(Arg::from(value));
+        }
+        (sql, args)
+    }
+
+    /// The error about a row that cannot be read.
+    pub fn odd(&self, key: &str) -> BackendError {
+        BackendError(format!(
+            "{}: the row of {key:?} holds unexpected types",
+            self.table
+        ))
+    }
+}
+
+/// Rows by their keys, folded to lower case.
+pub type ByKey = HashMap<String, Vec<Vec<Value>>>;
+
+/// The tables of a profile.
+pub struct Keyed {
+    database: Arc<dyn Database>,
+    names: TableNames,
+    needed: &'static Needed,
+    known: RwLock<Option<(Arc<Schema>, Instant)>>,
+    probing: AtomicBool,
+    probed: Box<Probed>,
+}
+
+impl Keyed {
+    /// Over a database that need not be there yet: the columns are probed when the first question comes.
+    pub fn new(
+        database: Arc<dyn Database>,
+        names: TableNames,
+        needed: &'static Needed,
+        probed: Box<Probed>,
+    ) -> Self {
+        Self {
+            database,
+            names,
+            needed,
+            known: RwLock::new(None),
+            probing: AtomicBool::new(false),
+            probed,
+        }
+    }
+
+    /// The database below.
+    pub fn database(&self) -> &dyn Database {
+        &*self.database
+    }
+
+    fn known(&self) -> Option<(Arc<Schema>, Instant)> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The columns that are there.
+    pub async fn schema(&self) -> Result<Arc<Schema>, DbError> {
+        match self.known() {
+            None => self.probe(None).await,
+            Some((schema, at)) if at.elapsed() < PROBE_AGAIN => Ok(schema),
+            // One question looks again, the others go on meanwhile.
+            Some((schema, _)) if self.probing.swap(true, Ordering::AcqRel) => Ok(schema),
+            Some((schema, _)) => {
+                let probed = self.probe(Some(&schema)).await;
+                self.probing.store(false, Ordering::Release);
+                match probed {
+                    // The question itself will hear that the database is away.
+                    Err(DbError::Away(_)) => Ok(schema),
+                    other => other,
+                }
+            }
+        }
+    }
+
+    async fn probe(&self, old: Option<&Schema>) -> Result<Arc<Schema>, DbError> {
+        let schema = Arc::new(Schema::probe(&*self.database, &self.names, self.needed).await?);
+        if old != Some(&*schema) {
+            (self.probed)(&schema);
+        }
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        *known = Some((schema.clone(), Instant::now()));
+        Ok(schema)
+    }
+
+    /// Forgets the columns: the next question probes again (after a reload, or a refused statement).
+    pub fn forget_schema(&self) {
+        *self.known.write().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    async fn select(&self, sql: &str, args: Vec<Arg>) -> Result<Vec<Vec<Value>>, DbError> {
+        let answer = self.database.select(sql, args).await;
+        if let Err(DbError::Refused(_)) = answer {
+            // The tables may have been changed under us.
+            self.forget_schema();
+        }
+        answer
+    }
+
+    /// All rows of these keys. Nothing where there is no such table, or where a key cannot be in it.
+    pub async fn rows<'k>(
+        &self,
+        question: &Question,
+        keys: impl IntoIterator<Item = &'k str>,
+    ) -> Result<ByKey, DbError> {
+        let schema = self.schema().await?;
+        let mut found = ByKey::new();
+        if !schema.has(question.table, question.key) {
+            return Ok(found);
+        }
+        let charset = schema.charset(question.table, question.key);
+        let mut keys: Vec<&str> = keys.into_iter().filter(|key| charset.holds(key)).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        for chunk in keys.chunks(CHUNK) {
+            let (mut sql, mut args) = question.select(self.database.dialect(), &schema);
+            // Few different statements, so that the database keeps them prepared; the last key is repeated.
+            let places = chunk.len().next_power_of_two();
+            let marks = vec!["?"; places].join(", ");
+            sql.push_str(&match places {
+                1 => format!("`{}` = ?", question.key),
+                _ => format!("`{}` IN ({marks})", question.key),
+            });
+            let padded = chunk
+                .iter()
+                .chain(std::iter::repeat_n(&chunk[chunk.len() - 1], places - chunk.len()));
+            args.extend(padded.map(|key| Arg::from(*key)));
+            for row in self.select(&sql, args).await? {
+                let Some(key) = text(row.first()).map(|key| key.to_lowercase()) else {
+                    continue;
+                };
+                if chunk.contains(&key.as_str()) {
+                    found.entry(key).or_default().push(row[1..].to_vec());
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// The one row of each of these keys that has one.
+    pub async fn each<'k>(
+        &self,
+        question: &Question,
+        keys: impl IntoIterator<Item = &'k str>,
+    ) -> Result<HashMap<String, Vec<Value>>, DbError> {
+        let one = |(key, mut rows): (String, Vec<Vec<Value>>)| match (rows.pop(), rows.is_empty()) {
+            (Some(row), true) => Ok((key, row)),
+            _ => Err(DbError::Refused(format!(
+                "{} has several rows of {key:?}",
+                question.table
+            ))),
+        };
+        self.rows(question, keys).await?.into_iter().map(one).collect()
+    }
+
+    /// The row of a key as `read` takes it; that it cannot is an error, never "no such row".
+    pub async fn ask<T>(
+        &self,
+        question: &Question,
+        key: &str,
+        read: impl FnOnce(&[Value]) -> Option<T>,
+    ) -> Result<Found<T>, BackendError> {
+        let row = self.each(question, [key]).await?.remove(key);
+        let row = row.map(|row| read(&row).ok_or_else(|| question.odd(key)));
+        Ok(Found::fresh(row.transpose()?))
+    }
+
+    /// The next rows of a table in the order of its keys, each with its key as it is written there. Only
+    /// those that changed since a time where one is given; `None` where the table does not say when.
+    pub async fn page(
+        &self,
+        question: &Question,
+        after: Option<&str>,
+        limit: usize,
+        changed_since: Option<i64>,
+    ) -> Result<Option<Vec<(String, Vec<Value>)>>, DbError> {
+        let schema = self.schema().await?;
+        if !schema.has(question.table, question.key) {
+            return Ok(Some(Vec::new()));
+        }
+        let dialect = self.database.dialect();
+        let (mut sql, mut args) = question.select(dialect, &schema);
+        sql.push_str(&format!("`{}` > ?", question.key));
+        args.push(Arg::from(after.unwrap_or_default()));
+        if let Some(since) = changed_since {
+            if !schema.has(question.table, "modified") {
+                return Ok(None);
+            }
+            sql.push_str(match dialect {
+                Dialect::Mysql => " AND `modified` >= FROM_UNIXTIME(?)",
+                Dialect::Sqlite => " AND `modified` >= datetime(?, 'unixepoch')",
+            });
+            args.push(Arg::from(since));
+        }
+        sql.push_str(&format!(" ORDER BY `{}` LIMIT {limit}", question.key));
+        let rows = self.select(&sql, args).await?;
+        let keyed = |row: Vec<Value>| Some((text(row.first())?, row[1..].to_vec()));
+        // A key that is not text is the key of nothing that is ever asked for.
+        Ok(Some(rows.into_iter().filter_map(keyed).collect()))
+    }
+}
+
+impl From<DbError> for BackendError {
+    fn from(error: DbError) -> Self {
+        Self(error.to_string())
+    }
+}
