@@ -42,7 +42,7 @@ impl Bench {
                 std::fs::write(&password, format!("{PASSWORD}\n"))?;
                 std::fs::set_permissions(&password, std::os::unix::fs::PermissionsExt::from_mode(0o400))?;
                 format!(
-                    "[authd]\nbackend = \"mysql\"\n[authd.mysql]\nsocket = \"{}\"\nuser = \"{USER}\"\n\
+                    "[authd]\nbackend = \"mysql\"\n[authd.mysql]\nhosts = [\"unix:{}\"]\nuser = \"{USER}\"\n\
                      password_file = \"{}\"\ndatabase = \"{name}\"\n",
                     server.socket().display(),
                     password.display()

@@ -4,11 +4,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use auth_api::Role;
-use config::{Backend as AuthdBackend, Config, MaildirLayout, NewPasswords, UnmarkedPasswords};
+use config::{Backend as AuthdBackend, Config, DatabaseTls, MaildirLayout, NewPasswords, UnmarkedPasswords};
 use sasl::password::{NewScheme, Reading, Unmarked};
 
 use crate::database::mysql;
 use crate::directory::Rules;
+use crate::replica;
 
 /// What authd runs with.
 #[derive(Debug, Clone)]
@@ -17,6 +18,8 @@ pub struct Settings {
     pub rules: Rules,
     /// Which database.
     pub backend: Backend,
+    /// The copy for the time when the database is away; `None`: there is none.
+    pub replica: Option<replica::Settings>,
     /// First and longest wait after a wrong password.
     pub auth_failure_delay: (Duration, Duration),
     /// Passwords that may wait to be checked. Takes effect at a restart.
@@ -37,7 +40,7 @@ pub enum Backend {
     /// A file of our own.
     Sqlite(PathBuf),
     /// A server.
-    Mysql(mysql::Settings),
+    Mysql(Box<mysql::Settings>),
 }
 
 /// How new rows look.
@@ -60,6 +63,19 @@ pub enum SettingsError {
     /// The file with the database password cannot be used.
     #[error("[authd.mysql] password_file")]
     Password(#[source] config::SecretFileError),
+    /// The key of our certificate for the database cannot be used.
+    #[error("[authd.mysql] tls_key_file")]
+    Key(#[source] config::SecretFileError),
+    /// A file for TLS to the database cannot be read.
+    #[error("[authd.mysql] {option} {}", .path.display())]
+    TlsFile {
+        /// The option that names it.
+        option: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
 }
 
 impl Settings {
@@ -68,7 +84,7 @@ impl Settings {
         let (general, authd) = (&config.general, &config.authd);
         let backend = match authd.backend {
             AuthdBackend::Sqlite => Backend::Sqlite(authd.sqlite_path(general)),
-            AuthdBackend::Mysql => Backend::Mysql(mysql_settings(&authd.mysql)?),
+            AuthdBackend::Mysql => Backend::Mysql(Box::new(mysql_settings(&authd.mysql)?)),
         };
         Ok(Self {
             rules: Rules {
@@ -80,6 +96,7 @@ impl Settings {
                 owner: (general.virtual_uid, general.virtual_gid),
             },
             backend,
+            replica: replica_settings(config),
             auth_failure_delay: (
                 authd.auth_failure_delay.get(),
                 authd.auth_failure_delay_limit.get(),
@@ -140,9 +157,12 @@ fn mysql_settings(mysql: &config::Mysql) -> Result<mysql::Settings, SettingsErro
         .map(config::SecretFile::read_line)
         .transpose();
     Ok(mysql::Settings {
-        host: mysql.host.clone(),
-        port: mysql.port,
-        socket: mysql.socket.as_ref().map(|path| path.as_path().to_owned()),
+        hosts: mysql.hosts.clone(),
+        retry_interval: mysql.retry_interval.get(),
+        tls: match mysql.tls {
+            DatabaseTls::Off => None,
+            DatabaseTls::Required => Some(tls_files(mysql)?),
+        },
         user: mysql.user.clone(),
         password: password.map_err(SettingsError::Password)?,
         database: mysql.database.clone(),
@@ -151,5 +171,44 @@ fn mysql_settings(mysql: &config::Mysql) -> Result<mysql::Settings, SettingsErro
         connect_timeout: mysql.connect_timeout.get(),
         query_timeout: mysql.query_timeout.get(),
         total_timeout: mysql.total_timeout.get(),
+    })
+}
+
+/// A file of our own needs no copy.
+fn replica_settings(config: &Config) -> Option<replica::Settings> {
+    let replica = &config.authd.replica;
+    let wanted = replica.enabled && config.authd.backend == AuthdBackend::Mysql;
+    wanted.then(|| replica::Settings {
+        path: config.general.state_dir.join("replica.sqlite"),
+        refresh_interval: replica.refresh_interval.get(),
+        full_refresh_interval: replica.full_refresh_interval.get(),
+        max_age: replica.max_age.get(),
+        patience: replica.patience.get(),
+        max_rows: replica.max_rows,
+        max_size: replica.max_size.bytes(),
+    })
+}
+
+/// Read here, so that a missing file is said at the start, and not at each connection.
+fn tls_files(mysql: &config::Mysql) -> Result<mysql::Tls, SettingsError> {
+    let read = |option: &'static str, path: &config::AbsolutePath| {
+        let path = path.as_path();
+        std::fs::read(path).map_err(|source| SettingsError::TlsFile {
+            option,
+            path: path.to_owned(),
+            source,
+        })
+    };
+    let authorities = mysql.tls_ca_file.as_ref();
+    let identity = match (&mysql.tls_certificate_file, &mysql.tls_key_file) {
+        (Some(certificate), Some(key)) => Some((
+            read("tls_certificate_file", certificate)?,
+            key.read().map_err(SettingsError::Key)?,
+        )),
+        _ => None,
+    };
+    Ok(mysql::Tls {
+        authorities: authorities.map(|path| read("tls_ca_file", path)).transpose()?,
+        identity,
     })
 }

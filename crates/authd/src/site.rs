@@ -6,7 +6,7 @@ use events::{About, Log};
 use sasl::password::Unmarked;
 
 use crate::config::{Backend as Kind, Settings};
-use crate::database::mysql::{Change, Mysql};
+use crate::database::mysql::{Change, Changed, Mysql};
 use crate::database::postfixadmin::PostfixAdmin;
 use crate::database::schema::{Form, Schema, TableNames};
 use crate::database::sqlite::{OpenError, Sqlite};
@@ -31,7 +31,10 @@ impl Site {
     pub fn open(settings: Settings, events: &Log) -> Result<Self, OpenError> {
         let database: Arc<dyn Database> = match &settings.backend {
             Kind::Sqlite(path) => Arc::new(Sqlite::open(path)?),
-            Kind::Mysql(mysql) => Arc::new(Mysql::new(mysql.clone(), Box::new(on_change(events.clone())))),
+            Kind::Mysql(mysql) => {
+                let changed: Changed = Arc::new(on_change(events.clone()));
+                Arc::new(Mysql::new(mysql, &changed))
+            }
         };
         let tables = Arc::new(PostfixAdmin::new(
             database,
@@ -72,19 +75,18 @@ impl Site {
     }
 }
 
-fn on_change(events: Log) -> impl Fn(Change) + Send + Sync {
-    move |change| {
+fn on_change(events: Log) -> impl Fn(&str, Change) + Send + Sync {
+    move |host, change| {
+        let host = host.to_owned();
         let kind = match change {
             Change::Lost(reason) => {
-                tracing::error!(
-                    reason,
-                    "the database does not answer: everything is a temporary failure"
-                );
-                events::authd::Kind::DatabaseLost { reason }
+                tracing::error!(host, reason, "the database does not answer");
+                events::authd::Kind::DatabaseLost { server: host, reason }
             }
             Change::Back(after) => {
-                tracing::info!(?after, "the database is back");
+                tracing::info!(host, ?after, "the database is back");
                 events::authd::Kind::DatabaseBack {
+                    server: host,
                     after_ms: u64::try_from(after.as_millis()).unwrap_or(u64::MAX),
                 }
             }

@@ -32,7 +32,9 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-pub use authd::{Authd, Backend, MaildirLayout, Mysql, NewPasswords, UnmarkedPasswords};
+pub use authd::{
+    Authd, Backend, DatabaseTls, MaildirLayout, Mysql, NewPasswords, Replica, UnmarkedPasswords,
+};
 pub use check::{Checks, Section};
 pub use deliver::Deliver;
 pub use error::{ConfigError, ConfigErrors};
@@ -43,8 +45,8 @@ pub use qmgr::{OutboundTls, Qmgr};
 pub use smtpd::{SERVICE_PRESETS, Smtpd, SmtpdOptions, TlsLevel};
 pub use tls::Tls;
 pub use types::{
-    AbsolutePath, Delimiter, DurationText, FileName, HostName, ListenAddr, MailAddress, Network, Networks,
-    SecretFile, SecretFileError, Size,
+    AbsolutePath, DatabaseHost, DatabasePlace, Delimiter, DurationText, FileName, HostName, ListenAddr,
+    MailAddress, Network, Networks, SecretFile, SecretFileError, Size,
 };
 
 use check::{fault, read_section};

@@ -227,7 +227,7 @@ fn a_key_that_others_can_read_refuses_the_start() {
 
 #[test]
 fn what_is_shown_can_be_read_again() {
-    let text = "[smtpd]\nsmtpd_timeout = \"7m\"\n[smtpd.service.submission]\nlisten = []\n[authd.mysql]\nport = 3307\n";
+    let text = "[smtpd]\nsmtpd_timeout = \"7m\"\n[smtpd.service.submission]\nlisten = []\n[authd.mysql]\nhosts = [\"db:3307\"]\n";
     let config = Config::from_toml(text).unwrap();
     let shown = config.to_toml();
     assert!(

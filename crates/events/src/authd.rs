@@ -82,13 +82,19 @@ pub enum Kind {
         /// Why.
         reason: String,
     },
-    /// The database went away.
+    /// A server of the database went away.
     DatabaseLost {
+        /// The server, as `[authd.mysql] hosts` has it.
+        #[serde(default)]
+        server: String,
         /// Why.
         reason: String,
     },
-    /// The database is back.
+    /// A server of the database is back.
     DatabaseBack {
+        /// The server, as `[authd.mysql] hosts` has it.
+        #[serde(default)]
+        server: String,
         /// How long it was away, in milliseconds.
         after_ms: u64,
     },

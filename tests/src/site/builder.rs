@@ -346,8 +346,8 @@ impl SiteBuilder {
                 fs::write(&password_file, format!("{}\n", mariadb::PASSWORD))?;
                 fs::set_permissions(&password_file, fs::Permissions::from_mode(0o600))?;
                 self.settings.set("authd.backend", "mysql");
-                self.settings
-                    .set("authd.mysql.socket", server.socket().display().to_string());
+                let host = format!("unix:{}", server.socket().display());
+                self.settings.set("authd.mysql.hosts", vec![host]);
                 self.settings.set("authd.mysql.user", mariadb::USER);
                 self.settings
                     .set("authd.mysql.password_file", password_file.display().to_string());

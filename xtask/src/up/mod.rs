@@ -106,12 +106,12 @@ fn use_mysql(builder: SiteBuilder, directory: &Path, url: &str) -> Result<SiteBu
         .set("authd.backend", "mysql")
         .set("authd.mysql.user", address.user)
         .set("authd.mysql.database", address.database);
-    builder = match address.socket {
-        Some(socket) => builder.set("authd.mysql.socket", socket),
-        None => builder
-            .set("authd.mysql.host", address.host)
-            .set("authd.mysql.port", i64::from(address.port)),
+    let host = match address.socket {
+        Some(socket) => format!("unix:{socket}"),
+        None if address.host.contains(':') => format!("[{}]:{}", address.host, address.port),
+        None => format!("{}:{}", address.host, address.port),
     };
+    builder = builder.set("authd.mysql.hosts", vec![host]);
     if address.password.is_empty() {
         return Ok(builder);
     }

@@ -117,6 +117,17 @@ pub enum DbError {
     Refused(String),
 }
 
+/// A database server, for the operator.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostStatus {
+    /// As it is written in the configuration.
+    pub name: String,
+    /// For how long it has not worked; `None`: it works, as far as is known.
+    pub away_for: Option<std::time::Duration>,
+    /// Why not.
+    pub error: Option<String>,
+}
+
 /// The SQL that differs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dialect {
@@ -175,4 +186,9 @@ pub trait Database: Send + Sync + 'static {
 
     /// All statements or none.
     fn transaction(&self, statements: Vec<Statement>) -> BoxFuture<'_, Result<(), DbError>>;
+
+    /// The servers behind it, in the order in which they are asked; none where it is a file.
+    fn hosts(&self) -> Vec<HostStatus> {
+        Vec::new()
+    }
 }

@@ -1,40 +1,49 @@
-//! MySQL and MariaDB: a small pool of our own with a deadline on everything, and a circuit breaker.
+//! MySQL and MariaDB: servers that hold the same tables, each with a small pool of our own, a deadline on
+//! everything and a circuit breaker.
 //!
 //! The deadlines are those of robustness.md section 3. A server that is stopped still accepts connections,
 //! so the one for connecting covers the handshake; a connection that was given up is never used again.
+//!
+//! A question goes to the first server that works; one that fails is left alone for a while, and the question
+//! goes to the next within its deadline. Changes go to the first server that accepts them.
 
 mod breaker;
+mod host;
 mod pool;
+#[cfg(test)]
+mod tests;
+mod work;
 
-use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use config::{DatabaseHost, DatabasePlace};
 use futures_util::future::BoxFuture;
 use mail_types::Secret;
-use mysql_async::prelude::Queryable as _;
-use mysql_async::{Conn, Opts, OptsBuilder, Params, TxOpts};
+use tokio::time::{Instant, timeout};
 
 pub use self::breaker::Change;
-use self::pool::Pool;
-use super::{Arg, Database, DbError, Dialect, Rows, Statement, Value};
+use self::host::Host;
+use self::work::{Done, Work};
+use super::{Arg, Database, DbError, Dialect, HostStatus, Rows, Statement};
 
-/// Where the server is and how patient we are.
+/// Where the servers are and how patient we are.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Host name or address; not used where `socket` is set.
-    pub host: String,
-    /// TCP port.
-    pub port: u16,
-    /// Unix socket.
-    pub socket: Option<PathBuf>,
+    /// The servers, in the order of the configuration.
+    pub hosts: Vec<DatabaseHost>,
+    /// How long a server that failed is left alone while another one works.
+    pub retry_interval: Duration,
     /// Account.
     pub user: String,
     /// Its password.
     pub password: Option<Secret>,
     /// Database.
     pub database: String,
-    /// Most connections.
+    /// TLS to servers that are reached by TCP.
+    pub tls: Option<Tls>,
+    /// Most connections to each server.
     pub pool_size: usize,
     /// Most questions that wait for a connection.
     pub queue_limit: usize,
@@ -42,96 +51,118 @@ pub struct Settings {
     pub connect_timeout: Duration,
     /// For one query.
     pub query_timeout: Duration,
-    /// For one question, with the wait for a connection.
+    /// For one question, with the wait for a connection and the attempts at other servers.
     pub total_timeout: Duration,
 }
 
-impl Settings {
-    fn opts(&self) -> Opts {
-        let password = self
-            .password
-            .as_ref()
-            .and_then(Secret::expose_str)
-            .map(str::to_owned);
-        let builder = OptsBuilder::default()
-            .ip_or_hostname(self.host.clone())
-            .tcp_port(self.port)
-            .socket(
-                self.socket
-                    .as_ref()
-                    .map(|path| path.to_string_lossy().into_owned()),
-            )
-            // Otherwise the driver leaves a TCP connection for a socket it finds in the server's variables.
-            .prefer_socket(false)
-            .user(Some(self.user.clone()))
-            .pass(password)
-            .db_name(Some(self.database.clone()))
-            .tcp_nodelay(true)
-            // "Affected" is to mean "found", so that a change to the same value is no conflict.
-            .client_found_rows(true);
-        builder.into()
-    }
+/// Whom to trust, and who we are.
+#[derive(Debug, Clone)]
+pub struct Tls {
+    /// The authorities, PEM; `None`: the public ones.
+    pub authorities: Option<Vec<u8>>,
+    /// Our certificate and key, PEM.
+    pub identity: Option<(Vec<u8>, Secret)>,
 }
 
-/// The server.
+/// Hears, with the name of the server, when it goes away and comes back.
+pub type Changed = Arc<dyn Fn(&str, Change) + Send + Sync>;
+
+/// The servers.
 pub struct Mysql {
-    pool: Pool,
-    settings: Settings,
+    hosts: Vec<Arc<Host>>,
+    /// The server that took the last change.
+    writer: AtomicUsize,
+    total_timeout: Duration,
 }
 
 impl Mysql {
-    /// A server that need not be there yet. `changed` hears when it goes away and comes back.
-    pub fn new(settings: Settings, changed: Box<dyn Fn(Change) + Send + Sync>) -> Self {
+    /// Servers that need not be there yet.
+    pub fn new(settings: &Settings, changed: &Changed) -> Self {
+        let mut places: Vec<(String, DatabasePlace)> = settings
+            .hosts
+            .iter()
+            .map(|host| (host.to_string(), host.place()))
+            .collect();
+        places.sort_by_key(|(_, place)| matches!(place, DatabasePlace::Tcp { .. }));
         Self {
-            pool: Pool::new(settings.opts(), &settings, changed),
-            settings,
+            hosts: places
+                .into_iter()
+                .map(|(name, place)| Arc::new(Host::new(name, &place, settings, changed)))
+                .collect(),
+            writer: AtomicUsize::new(0),
+            total_timeout: settings.total_timeout,
         }
     }
 
-    /// Runs `work` on a connection, within the deadlines. A connection from the pool that turns out to be
-    /// dead (the server was restarted) is replaced once.
-    async fn run(&self, work: Work<'_>) -> Result<Done, DbError> {
-        let all = async {
-            let (mut lease, mut pooled) = self.pool.get().await?;
-            loop {
-                let result =
-                    tokio::time::timeout(self.settings.query_timeout, work.perform(lease.conn()?)).await;
-                let error = match result {
-                    Ok(Ok(value)) => {
-                        lease.keep();
-                        return Ok(value);
-                    }
-                    Ok(Err(error)) => error,
-                    Err(_) => return Err(DbError::Away("a query took too long".into())),
-                };
-                let mapped = map(&error);
-                match mapped {
-                    DbError::Away(_) => {}
-                    DbError::Forbidden(_) => {
-                        lease.close();
-                        return Err(mapped);
-                    }
-                    DbError::Duplicate
-                    | DbError::Conflict
-                    | DbError::Busy(_)
-                    | DbError::Charset(_)
-                    | DbError::Foreign(_)
-                    | DbError::Refused(_) => {
-                        lease.keep();
-                        return Err(mapped);
-                    }
-                }
-                if !(pooled && work.repeatable()) {
-                    return Err(mapped);
-                }
-                pooled = false;
-                lease.replace().await?;
-            }
-        };
-        match tokio::time::timeout(self.settings.total_timeout, all).await {
-            Ok(result) => result,
-            Err(_) => Err(DbError::Away("no answer in time".into())),
+    /// The servers to ask, by their numbers, and how many of them work. The others are only asked when these
+    /// have failed.
+    fn order(&self, begin: usize) -> (Vec<usize>, usize) {
+        let all = self.hosts.len();
+        let (mut order, failed): (Vec<usize>, Vec<usize>) = (0..all)
+            .map(|number| (begin + number) % all)
+            .partition(|number| self.hosts[*number].works());
+        let working = order.len();
+        if working > 0 {
+            failed.iter().for_each(|number| self.hosts[*number].look_again());
         }
+        order.extend(failed);
+        (order, working)
+    }
+
+    /// Does the work at the first server that does it.
+    async fn run(&self, work: Work<'_>) -> Result<Done, DbError> {
+        let deadline = Instant::now() + self.total_timeout;
+        let changes = matches!(work, Work::Transaction(_));
+        let begin = if changes {
+            self.writer.load(Ordering::Relaxed)
+        } else {
+            0
+        };
+        let (order, working) = self.order(begin);
+        let mut troubles: Vec<String> = Vec::new();
+        let mut read_only = true;
+        for (index, number) in order.into_iter().enumerate() {
+            let host = &self.hosts[number];
+            // A server that hangs leaves the next one its share of the time.
+            let left = deadline.saturating_duration_since(Instant::now());
+            let shares = u32::try_from(working.saturating_sub(index)).unwrap_or(1).max(1);
+            if left.is_zero() {
+                break;
+            }
+            let trouble = match timeout(left / shares, host.run(&work)).await {
+                Ok(Ok(done)) => {
+                    if changes {
+                        self.writer.store(number, Ordering::Relaxed);
+                    }
+                    return Ok(done);
+                }
+                Ok(Err(failure)) if failure.read_only && changes => reason(failure.error),
+                Ok(Err(failure)) if failure.elsewhere => {
+                    read_only = false;
+                    reason(failure.error)
+                }
+                Ok(Err(failure)) => return Err(failure.error),
+                Err(_) if work.repeatable() => {
+                    read_only = false;
+                    "no answer in time".to_owned()
+                }
+                Err(_) => return Err(DbError::Away("no answer in time".into())),
+            };
+            troubles.push(format!("{}: {trouble}", host.name()));
+        }
+        let all = troubles.join("; ");
+        match read_only && changes && !troubles.is_empty() {
+            true => Err(DbError::Forbidden(all)),
+            false => Err(DbError::Away(all)),
+        }
+    }
+}
+
+/// What an error says beyond its kind.
+fn reason(error: DbError) -> String {
+    match error {
+        DbError::Away(reason) | DbError::Forbidden(reason) | DbError::Refused(reason) => reason,
+        other => other.to_string(),
     }
 }
 
@@ -157,120 +188,8 @@ impl Database for Mysql {
             }
         })
     }
-}
 
-/// What is done with a connection.
-enum Work<'a> {
-    Select { sql: &'a str, args: &'a [Arg] },
-    Transaction(&'a [Statement]),
-}
-
-/// What came of it.
-enum Done {
-    Rows(Rows),
-    Committed,
-    RolledBack,
-}
-
-impl Work<'_> {
-    /// A transaction is not repeated on another connection: whether its commit was lost on the way is not
-    /// known.
-    fn repeatable(&self) -> bool {
-        matches!(self, Self::Select { .. })
-    }
-
-    async fn perform(&self, conn: &mut Conn) -> Result<Done, mysql_async::Error> {
-        match self {
-            Self::Select { sql, args } => {
-                let mut result = conn.exec_iter(*sql, params(args)).await?;
-                let names = |columns: Arc<[mysql_async::Column]>| {
-                    let names = columns.iter().map(|column| column.name_str().into_owned());
-                    names.collect()
-                };
-                let columns = result.columns().filter(|columns| !columns.is_empty()).map(names);
-                let rows: Vec<mysql_async::Row> = result.collect().await?;
-                // A procedure says at its end that it is done; that is no result of its own.
-                result.drop_result().await?;
-                let values = |row: mysql_async::Row| row.unwrap_raw().into_iter().map(value).collect();
-                Ok(Done::Rows(Rows {
-                    columns,
-                    rows: rows.into_iter().map(values).collect(),
-                }))
-            }
-            Self::Transaction(statements) => {
-                let mut transaction = conn.start_transaction(TxOpts::default()).await?;
-                for statement in *statements {
-                    transaction
-                        .exec_drop(&statement.sql, params(&statement.args))
-                        .await?;
-                    if statement
-                        .expect
-                        .is_some_and(|expected| expected != transaction.affected_rows())
-                    {
-                        transaction.rollback().await?;
-                        return Ok(Done::RolledBack);
-                    }
-                }
-                transaction.commit().await?;
-                Ok(Done::Committed)
-            }
-        }
-    }
-}
-
-fn params(args: &[Arg]) -> Params {
-    if args.is_empty() {
-        return Params::Empty;
-    }
-    let bind = |arg: &Arg| match arg {
-        Arg::Text(text) => mysql_async::Value::Bytes(text.clone().into_bytes()),
-        Arg::Int(number) => mysql_async::Value::Int(*number),
-        Arg::Secret(secret) => mysql_async::Value::Bytes(secret.expose().to_vec()),
-    };
-    Params::Positional(args.iter().map(bind).collect())
-}
-
-fn value(value: Option<mysql_async::Value>) -> Value {
-    use mysql_async::Value as V;
-    match value {
-        None | Some(V::NULL) => Value::Null,
-        Some(V::Bytes(bytes)) => Value::Bytes(bytes),
-        Some(V::Int(number)) => Value::Int(number),
-        Some(V::UInt(number)) => Value::Int(i64::try_from(number).unwrap_or(i64::MAX)),
-        // No question asks for one of these; as text they are of no type that is expected.
-        Some(other) => Value::Bytes(other.as_sql(true).into_bytes()),
-    }
-}
-
-/// Sorts the driver's errors. What the server says about a statement is not "away".
-fn map(error: &mysql_async::Error) -> DbError {
-    let mysql_async::Error::Server(server) = error else {
-        return DbError::Away(error.to_string());
-    };
-    match server.code {
-        1062 => DbError::Duplicate,
-        // Lock waits and deadlocks, after which the server has undone everything.
-        1205 | 1213 => DbError::Busy(server.message.clone()),
-        1267 | 1270 | 1271 | 1300 | 3854 | 3988 => DbError::Charset(server.message.clone()),
-        // Access to a table or column, a read-only server or account.
-        1142 | 1143 | 1227 | 1290 | 1792 | 1836 => DbError::Forbidden(server.message.clone()),
-        // Access to the server or database, too many connections, shutdown, a full disk.
-        1040
-        | 1044
-        | 1045
-        | 1049
-        | 1053
-        | 1129
-        | 1130
-        | 1021
-        | 1114
-        | 1203
-        | 1226
-        | 2006
-        | 2013
-        | 1158..=1161
-        | 1927
-        | 4031 => DbError::Away(format!("{} (error {})", server.message, server.code)),
-        code => DbError::Refused(format!("{} (error {code})", server.message)),
+    fn hosts(&self) -> Vec<HostStatus> {
+        self.hosts.iter().map(|host| host.status()).collect()
     }
 }

@@ -2,6 +2,7 @@
 
 mod mysql;
 mod passwords;
+mod replica;
 
 use std::path::PathBuf;
 
@@ -12,20 +13,23 @@ use crate::check::{Checks, Section};
 use crate::general::General;
 use crate::types::{AbsolutePath, DurationText};
 
-pub use self::mysql::Mysql;
+pub use self::mysql::{DatabaseTls, Mysql};
 pub use self::passwords::{NewPasswords, UnmarkedPasswords};
+pub use self::replica::Replica;
 
 /// The database of domains, mailboxes and aliases, and logins.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Authd {
-    /// Where domains, mailboxes and aliases are kept: `sqlite` (a file of our own) or `mysql` (a MySQL or
-    /// MariaDB database with the tables of PostfixAdmin).
+    /// Where domains, mailboxes and aliases are kept: `sqlite` (a file of our own) or `mysql` (MySQL or
+    /// MariaDB servers with the tables of PostfixAdmin).
     pub backend: Backend,
     /// File of the SQLite directory; made on first use. Default: `directory.sqlite` in `state_dir`.
     pub sqlite_file: Option<AbsolutePath>,
     /// The MySQL or MariaDB server; used with `backend = "mysql"`.
     pub mysql: Mysql,
+    /// The copy of the directory that is used while the database is away.
+    pub replica: Replica,
     /// Most targets that one recipient may expand to.
     #[schemars(range(min = 1, max = 100_000))]
     pub virtual_alias_expansion_limit: u32,
@@ -98,6 +102,7 @@ impl Default for Authd {
             backend: Backend::Sqlite,
             sqlite_file: None,
             mysql: Mysql::default(),
+            replica: Replica::default(),
             virtual_alias_expansion_limit: 1_000,
             virtual_alias_recursion_limit: 1_000,
             auth_failure_delay: DurationText::from_secs(2),
@@ -134,6 +139,8 @@ impl Section for Authd {
                 "name the forms alone, or \"refuse\" alone",
             );
         }
+        self.mysql.check(checks);
+        self.replica.check(checks);
         if self.auth_failure_delay_limit.get() < self.auth_failure_delay.get() {
             checks.add(
                 "auth_failure_delay_limit",

@@ -1,5 +1,7 @@
-//! Values of options that are checked when they are read: durations, sizes, networks, addresses, paths.
+//! Values of options that are checked when they are read: durations, sizes, networks, addresses, paths,
+//! database servers.
 
+mod database_host;
 mod duration;
 mod listen;
 mod names;
@@ -7,6 +9,7 @@ mod network;
 mod path;
 mod size;
 
+pub use database_host::{DatabaseHost, DatabasePlace};
 pub use duration::DurationText;
 pub use listen::ListenAddr;
 pub use names::{Delimiter, HostName, MailAddress};

@@ -28,11 +28,21 @@ pub struct Breaker {
     state: Mutex<State>,
 }
 
+/// Failures in a row, as long as they last.
+#[derive(Debug, Clone)]
+pub struct Trouble {
+    /// The first.
+    pub since: Instant,
+    /// The last.
+    pub last: Instant,
+    /// Why it failed last.
+    pub why: String,
+}
+
 #[derive(Debug, Default)]
 struct State {
     failures: u32,
-    /// The first failure of those in a row.
-    since: Option<Instant>,
+    trouble: Option<Trouble>,
     /// While open: when the next probe may begin.
     next_probe: Option<Instant>,
 }
@@ -57,9 +67,9 @@ impl Breaker {
     /// The server answered.
     pub fn success(&self, now: Instant) -> Option<Change> {
         let mut state = self.lock();
-        let since = state.since.take();
+        let trouble = state.trouble.take();
         *state = State::default();
-        since.map(|since| Change::Back(now - since))
+        trouble.map(|trouble| Change::Back(now - trouble.since))
     }
 
     /// It did not.
@@ -67,11 +77,18 @@ impl Breaker {
         let mut state = self.lock();
         state.failures = state.failures.saturating_add(1);
         state.next_probe = Some(now + PAUSE);
-        if state.since.is_none() {
-            state.since = Some(now);
-            return Some(Change::Lost(why.to_owned()));
-        }
-        None
+        let first = state.trouble.is_none();
+        state.trouble = Some(Trouble {
+            since: state.trouble.as_ref().map_or(now, |trouble| trouble.since),
+            last: now,
+            why: why.to_owned(),
+        });
+        first.then(|| Change::Lost(why.to_owned()))
+    }
+
+    /// The failures since it worked last.
+    pub fn trouble(&self) -> Option<Trouble> {
+        self.lock().trouble.clone()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {

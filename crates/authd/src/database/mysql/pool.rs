@@ -45,6 +45,11 @@ impl Pool {
         }
     }
 
+    /// Whether the server works.
+    pub fn breaker(&self) -> &Breaker {
+        &self.shared.breaker
+    }
+
     /// A connection; true where it was idle before and may have died meanwhile.
     pub async fn get(&self) -> Result<(Lease, bool), DbError> {
         let away = |text: &str| DbError::Away(text.to_owned());
@@ -157,7 +162,8 @@ impl Lease {
         self.keep();
     }
 
-    fn fail(&mut self, why: &str) {
+    /// The server failed.
+    pub fn fail(&mut self, why: &str) {
         self.settled = true;
         self.shared.clear_idle();
         if let Some(change) = self.shared.breaker.failure(Instant::now(), why) {
