@@ -87,6 +87,28 @@ impl Logins {
     }
 }
 
+/// What a mechanism is told.
+fn parameters(context: &LoginContext) -> mechanism::Parameters {
+    let (exporter, end_point) = context.tls.as_ref().map_or_else(Default::default, |tls| {
+        (tls.tls_exporter.clone(), tls.tls_server_end_point.clone())
+    });
+    mechanism::Parameters {
+        random: [0; 32],
+        hostname: String::new(),
+        service: "smtp",
+        unix_time: 0,
+        tls_exporter: exporter,
+        tls_server_end_point: end_point,
+        plus_offered: false,
+        certificate_names: Vec::new(),
+        scram: mechanism::ScramShape {
+            iterations: 4_096,
+            derived: false,
+        },
+        decoy_key: [0; 32],
+    }
+}
+
 /// Whether a mechanism may be used on this connection: none that shows the password without TLS.
 fn offered(entry: &mechanism::Entry, context: &LoginContext) -> bool {
     !entry.plaintext || context.tls.is_some() || context.trusted
@@ -107,7 +129,7 @@ impl server::Logins for Logins {
         Exchange {
             shared: self.shared.clone(),
             name: entry.map_or_else(|| "unknown".to_owned(), |entry| entry.name.to_owned()),
-            mechanism: entry.map(mechanism::Entry::start),
+            mechanism: entry.map(|entry| entry.start(parameters(&context))),
             context,
         }
     }
@@ -130,6 +152,11 @@ impl server::Exchange for Exchange {
             Step::Challenge(bytes) => LoginStep::Challenge(bytes),
             Step::Failed(reason) => self.denied(None, reason, false),
             Step::CheckPassword(credentials) => self.check(credentials).await,
+            // The mechanisms in the table rest on passwords.
+            Step::Lookup { .. }
+            | Step::CheckToken { .. }
+            | Step::Authenticated { .. }
+            | Step::Denied { .. } => self.denied(None, "no such mechanism here", true),
         }
     }
 }
