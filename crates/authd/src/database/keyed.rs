@@ -15,6 +15,7 @@ use super::schema::{Needed, Schema, TableNames};
 use super::values::text;
 use super::{Arg, Database, DbError, Dialect, Value};
 use crate::directory::backend::{BackendError, Found};
+use crate::directory::pages::{Listed, Page, PageRequest};
 
 /// Called with each schema that was found.
 pub type Probed = dyn Fn(&Schema) + Send + Sync;
@@ -299,6 +300,31 @@ impl Keyed {
         let keyed = |row: Vec<Value>| Some((text(row.first())?, row[1..].to_vec()));
         // A key that is not text is the key of nothing that is ever asked for.
         Ok(Some(rows.into_iter().filter_map(keyed).collect()))
+    }
+
+    /// A page of a table whose rows say nothing about when they changed.
+    pub async fn list(
+        &self,
+        question: &Question,
+        request: PageRequest<'_>,
+        read: impl Fn(&str, &[Value]) -> Option<Listed>,
+    ) -> Result<Option<Page>, BackendError> {
+        if request.changed_since.is_some() {
+            return Ok(None);
+        }
+        let rows = self.page(question, request.after, request.limit, None).await?;
+        let rows = rows.unwrap_or_default();
+        let next = rows.last().filter(|_| rows.len() >= request.limit);
+        let next = next.map(|(key, _)| key.clone());
+        let listed = |(key, row): (String, Vec<Value>)| {
+            let key = key.to_lowercase();
+            let row = read(&key, &row).unwrap_or(Listed::Unreadable);
+            (key, row)
+        };
+        Ok(Some(Page {
+            rows: rows.into_iter().map(listed).collect(),
+            next,
+        }))
     }
 }
 

@@ -1,8 +1,10 @@
 //! A database with the tables: two drivers behind one trait, the `postfixadmin` schema profile on top.
 
 mod ddl;
+pub mod domains_users;
 pub mod keyed;
 pub mod mysql;
+pub mod postfix_tables;
 pub mod postfixadmin;
 pub mod schema;
 pub mod sqlite;
