@@ -9,6 +9,7 @@ use sasl::password::{NewScheme, Reading, Unmarked};
 
 use crate::database::mysql;
 use crate::directory::Rules;
+use crate::profile::Profile;
 use crate::replica;
 
 /// What authd runs with.
@@ -18,6 +19,8 @@ pub struct Settings {
     pub rules: Rules,
     /// Which database.
     pub backend: Backend,
+    /// Which tables in it.
+    pub profile: Profile,
     /// The copy for the time when the database is away; `None`: there is none.
     pub replica: Option<replica::Settings>,
     /// First and longest wait after a wrong password.
@@ -96,6 +99,7 @@ impl Settings {
                 owner: (general.virtual_uid, general.virtual_gid),
             },
             backend,
+            profile: Profile::new(config),
             replica: replica_settings(config),
             auth_failure_delay: (
                 authd.auth_failure_delay.get(),

@@ -40,6 +40,7 @@ pub mod config;
 pub mod database;
 pub mod directory;
 pub mod login;
+pub mod profile;
 pub mod replica;
 pub mod service;
 pub mod site;

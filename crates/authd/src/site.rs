@@ -8,7 +8,7 @@ use sasl::password::Unmarked;
 use crate::config::{Backend as Kind, Settings};
 use crate::database::mysql::{Change, Changed, Mysql};
 use crate::database::postfixadmin::PostfixAdmin;
-use crate::database::schema::{Form, Schema, TableNames};
+use crate::database::schema::{Form, Schema};
 use crate::database::sqlite::{OpenError, Sqlite};
 use crate::database::{Database, DbError};
 use crate::directory::Directory;
@@ -30,24 +30,21 @@ impl Site {
     /// Opens the database. A MySQL server need not be there yet. Blocks.
     pub fn open(settings: Settings, events: &Log) -> Result<Self, OpenError> {
         let database: Arc<dyn Database> = match &settings.backend {
-            Kind::Sqlite(path) => Arc::new(Sqlite::open(path)?),
+            Kind::Sqlite(path) => Arc::new(Sqlite::open(path, settings.profile.tables().as_deref())?),
             Kind::Mysql(mysql) => {
                 let changed: Changed = Arc::new(on_change(events.clone()));
                 Arc::new(Mysql::new(mysql, &changed))
             }
         };
-        let tables = Arc::new(PostfixAdmin::new(
-            database,
-            TableNames::default(),
-            Box::new(on_probe(events.clone())),
-        ));
+        let probed = on_probe(events.clone(), settings.profile.as_str());
+        let (profile, tables) = settings.profile.over(database, Box::new(probed));
         // The layers, inside out: the profile of the schema, the replica, the cache.
-        let backend: Arc<dyn Backend> = tables.clone();
+        let backend = profile;
         let directory = Directory::new(backend.clone(), settings.rules.clone());
         Ok(Self {
             settings,
             backend,
-            tables: Some(tables),
+            tables,
             directory,
         })
     }
@@ -56,20 +53,21 @@ impl Site {
     pub fn panel(&self) -> Result<&PostfixAdmin, DbError> {
         self.tables
             .as_deref()
-            .ok_or_else(|| DbError::Foreign("other".to_owned()))
+            .ok_or_else(|| DbError::Foreign(self.settings.profile.as_str().to_owned()))
     }
 
     /// What a password column without a mark of its scheme holds: as configured, or cleartext where the
-    /// tables are those of PostfixAdmin 2.x, which has such columns (robustness.md 5.4).
+    /// tables are those of PostfixAdmin 2.x, which has such columns (robustness.md 5.4), or what the schema
+    /// suggests.
     pub async fn unmarked_passwords(&self) -> Unmarked {
         match self.settings.unmarked_passwords {
             Some(configured) => configured,
             None => match &self.tables {
                 Some(tables) => match tables.schema().await {
                     Ok(schema) if schema.form() == Form::V2 => Unmarked::CLEARTEXT,
-                    _ => Unmarked::REFUSED,
+                    _ => self.settings.profile.unmarked_passwords(),
                 },
-                None => Unmarked::REFUSED,
+                None => self.settings.profile.unmarked_passwords(),
             },
         }
     }
@@ -95,11 +93,14 @@ fn on_change(events: Log) -> impl Fn(&str, Change) + Send + Sync {
     }
 }
 
-fn on_probe(events: Log) -> impl Fn(&Schema) + Send + Sync {
+fn on_probe(events: Log, profile: &'static str) -> impl Fn(&Schema) + Send + Sync {
     move |schema| {
-        let version = schema.form().as_str().to_owned();
-        tracing::info!(version, "found the tables of PostfixAdmin");
-        let profile = "postfixadmin".to_owned();
+        let version = match profile {
+            "postfixadmin" => schema.form().as_str().to_owned(),
+            _ => String::new(),
+        };
+        tracing::info!(profile, version, "found the tables");
+        let profile = profile.to_owned();
         events.emit(
             About::process(),
             events::authd::Kind::SchemaProbed { profile, version },

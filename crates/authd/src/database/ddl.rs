@@ -1,8 +1,34 @@
 //! The tables of PostfixAdmin 4.0 as SQLite has them (compat.md 1.2, 1.3), made on first use.
 
+use super::schema::TableNames;
+
+/// The statements for tables that a site calls so.
+pub fn postfixadmin_4(names: &TableNames) -> String {
+    let mut statements = String::with_capacity(POSTFIXADMIN_4.len());
+    let mut rest = POSTFIXADMIN_4;
+    // Names of tables follow one of these words and end at the parenthesis.
+    while let Some((at, word)) = ["TABLE ", "REFERENCES ", "INTO ", " ON "]
+        .into_iter()
+        .filter_map(|word| Some((rest.find(word)?, word)))
+        .min()
+    {
+        let (before, after) = rest.split_at(at + word.len());
+        statements.push_str(before);
+        let end = after.find(['(', ' ']).unwrap_or(after.len());
+        match &after[..end] {
+            // ON DELETE CASCADE
+            word @ "DELETE" => statements.push_str(word),
+            table => statements.push_str(&format!("`{}`", names.of(table))),
+        }
+        rest = &after[end..];
+    }
+    statements.push_str(rest);
+    statements
+}
+
 /// Written so that PostfixAdmin itself can take the file over: same names, types and defaults, and the row
 /// `config.version`.
-pub const POSTFIXADMIN_4: &str = "
+const POSTFIXADMIN_4: &str = "
 CREATE TABLE config (
   id INTEGER PRIMARY KEY AUTOINCREMENT, name varchar(20) NOT NULL DEFAULT '', value varchar(20) NOT NULL DEFAULT '');
 CREATE UNIQUE INDEX config_name ON config(name);

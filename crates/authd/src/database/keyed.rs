@@ -191,6 +191,14 @@ impl Keyed {
         *self.known.write().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
+    /// As if [`PROBE_AGAIN`] had passed.
+    #[cfg(test)]
+    pub(super) fn grow_old(&self) {
+        let mut known = self.known.write().unwrap();
+        let (schema, at) = known.take().unwrap();
+        *known = Some((schema, at.checked_sub(PROBE_AGAIN).unwrap()));
+    }
+
     async fn select(&self, sql: &str, args: Vec<Arg>) -> Result<Vec<Vec<Value>>, DbError> {
         let answer = self.database.select(sql, args).await;
         if let Err(DbError::Refused(_)) = answer {

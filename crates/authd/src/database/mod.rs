@@ -1,6 +1,6 @@
 //! A database with the tables: two drivers behind one trait, the `postfixadmin` schema profile on top.
 
-mod ddl;
+pub mod ddl;
 pub mod domains_users;
 pub mod keyed;
 pub mod mysql;

@@ -186,7 +186,10 @@ impl Backend for PostfixTables {
         usernames: &'a [String],
     ) -> BoxFuture<'a, Result<Vec<Found<LoginRow>>, BackendError>> {
         Box::pin(async move {
-            let users = self.tables.each(&USERS, usernames.iter().map(String::as_str)).await?;
+            let users = self
+                .tables
+                .each(&USERS, usernames.iter().map(String::as_str))
+                .await?;
             let read = |name: &String| {
                 let row = users
                     .get(name)

@@ -329,13 +329,18 @@ fn old_usage(rows: &[Vec<Value>]) -> Option<UsageRow> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::ddl;
     use super::super::sqlite::Sqlite;
     use super::super::{Database as _, Statement};
     use super::*;
 
     async fn tables(statements: &[&str]) -> (PostfixAdmin, tempfile::TempDir) {
         let dir = tempfile::tempdir().unwrap();
-        let database = Sqlite::open(&dir.path().join("d")).unwrap();
+        let database = Sqlite::open(
+            &dir.path().join("d"),
+            Some(&ddl::postfixadmin_4(&TableNames::default())),
+        )
+        .unwrap();
         let statements = statements
             .iter()
             .map(|sql| Statement::new(*sql, vec![]))
@@ -390,5 +395,98 @@ mod tests {
         let back = Statement::new("ALTER TABLE boxes RENAME TO mailbox", vec![]);
         tables.database().transaction(vec![back]).await.unwrap();
         assert_eq!(tables.mailbox("u@d.test").await, Ok(Found::fresh(None)));
+    }
+
+    #[tokio::test]
+    async fn tables_with_other_names() {
+        let names = TableNames {
+            prefix: "mail_".to_owned(),
+            renamed: [("mailbox".to_owned(), "users".to_owned())].into(),
+        };
+        let dir = tempfile::tempdir().unwrap();
+        let database = Sqlite::open(&dir.path().join("d"), Some(&ddl::postfixadmin_4(&names))).unwrap();
+        let rows = [
+            "INSERT INTO mail_domain(domain, description, transport) VALUES ('d.test', '', '')",
+            "INSERT INTO mail_users(username, password, name, maildir, local_part, domain) \
+             VALUES ('u@d.test', 'x', 'U', 'd.test/u/', 'u', 'd.test')",
+        ];
+        let rows = rows.map(|sql| Statement::new(sql, vec![])).to_vec();
+        database.transaction(rows).await.unwrap();
+        let tables = PostfixAdmin::new(Arc::new(database), names, Box::new(|_| ()));
+        assert!(tables.login("u@d.test").await.unwrap().row.unwrap().domain_active);
+        assert_eq!(tables.schema().await.unwrap().table("mailbox"), "mail_users");
+    }
+
+    #[tokio::test]
+    async fn an_upgrade_of_the_panel_is_noticed() {
+        let (tables, _dir) = tables(&[
+            "INSERT INTO domain(domain, description, transport) VALUES ('d.test', '', '')",
+            "INSERT INTO mailbox(username, password, name, maildir, local_part, domain, smtp_active) \
+             VALUES ('u@d.test', 'x', 'U', 'd.test/u/', 'u', 'd.test', 0)",
+            "ALTER TABLE mailbox RENAME COLUMN smtp_active TO later",
+        ])
+        .await;
+        let smtp_active = async || tables.login("u@d.test").await.unwrap().row.unwrap().smtp_active;
+        assert!(smtp_active().await);
+        let upgrade = Statement::new("ALTER TABLE mailbox RENAME COLUMN later TO smtp_active", vec![]);
+        tables.database().transaction(vec![upgrade]).await.unwrap();
+        assert!(
+            smtp_active().await,
+            "the columns are not looked at for each question"
+        );
+        tables.keyed().grow_old();
+        assert!(!smtp_active().await);
+    }
+
+    #[tokio::test]
+    async fn what_a_login_rests_on() {
+        let (tables, _dir) = tables(&[
+            "INSERT INTO domain(domain, description, transport, password_expiry) VALUES ('d.test', '', '', 90)",
+            "INSERT INTO domain(domain, description, transport, active) VALUES ('e.test', '', '', 0)",
+            "INSERT INTO mailbox(username, password, name, maildir, local_part, domain, password_expiry) \
+             VALUES ('a@d.test', 'x', '', 'd/a/', 'a', 'd.test', '2030-01-01 00:00:00'), \
+             ('b@d.test', 'x', '', 'd/b/', 'b', 'd.test', '0000-00-00 00:00:00'), \
+             ('c@e.test', 'x', '', 'e/c/', 'c', 'e.test', '2030-01-01')",
+            "INSERT INTO mailbox_app_password(username, description, password_hash) \
+             VALUES ('a@d.test', 'phone', 'p1'), ('a@d.test', NULL, NULL), ('a@d.test', 'tablet', 'p2')",
+        ])
+        .await;
+        let names = ["c@e.test", "nobody@d.test", "a@d.test", "b@d.test"].map(str::to_owned);
+        let rows = tables.logins(&names).await.unwrap();
+        let found: Vec<_> = rows
+            .into_iter()
+            .map(|found| {
+                found
+                    .row
+                    .map(|row| (row.domain_active, row.password_expiry, row.app_passwords.len()))
+            })
+            .collect();
+        let expected = [
+            Some((false, None, 0)),
+            None,
+            Some((true, Some(1_893_456_000), 2)),
+            Some((true, None, 0)),
+        ];
+        assert_eq!(found, expected);
+    }
+
+    #[tokio::test]
+    async fn usage_of_both_kinds() {
+        let (tables, _dir) = tables(&[
+            "INSERT INTO quota2(username, bytes, messages) VALUES ('u@d.test', 5, 2)",
+            "INSERT INTO quota(username, path, current) VALUES ('u@d.test', 'quota/storage', 7), \
+             ('u@d.test', 'quota/messages', 3)",
+        ])
+        .await;
+        let usage = async || {
+            let row = tables.usage("u@d.test").await.unwrap().row.unwrap();
+            (row.bytes, row.messages)
+        };
+        assert_eq!(usage().await, (5, 2));
+        let drop = Statement::new("DROP TABLE quota2", vec![]);
+        tables.database().transaction(vec![drop]).await.unwrap();
+        tables.forget_schema();
+        assert_eq!(usage().await, (7, 3));
+        assert_eq!(tables.usage("v@d.test").await, Ok(Found::fresh(None)));
     }
 }

@@ -12,7 +12,7 @@ use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OpenFlags, ToSql, TransactionBehavior};
 use tokio::sync::Semaphore;
 
-use super::{Arg, Database, DbError, Dialect, Rows, Statement, Value, ddl};
+use super::{Arg, Database, DbError, Dialect, Rows, Statement, Value};
 
 /// Questions that are worked on at the same time.
 const CONNECTIONS: usize = 4;
@@ -54,9 +54,9 @@ struct Shared {
 }
 
 impl Sqlite {
-    /// Opens the file, and makes it (mode 0600) with its tables where it does not exist or is empty.
-    /// Blocks.
-    pub fn open(path: &Path) -> Result<Self, OpenError> {
+    /// Opens the file, and makes it (mode 0600) where it does not exist. Where it has no tables, `tables` are
+    /// the statements that make them. Blocks.
+    pub fn open(path: &Path, tables: Option<&str>) -> Result<Self, OpenError> {
         let create = |source| OpenError::Create {
             path: path.to_owned(),
             source,
@@ -76,7 +76,9 @@ impl Sqlite {
             source,
         };
         let mut connection = connect(path).map_err(sqlite)?;
-        make_tables(&mut connection).map_err(sqlite)?;
+        if let Some(tables) = tables {
+            make_tables(&mut connection, tables).map_err(sqlite)?;
+        }
         Ok(Self {
             shared: Arc::new(Shared {
                 path: path.to_owned(),
@@ -134,7 +136,7 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-fn make_tables(connection: &mut Connection) -> rusqlite::Result<()> {
+fn make_tables(connection: &mut Connection, statements: &str) -> rusqlite::Result<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let tables: i64 = transaction.query_row(
         "SELECT COUNT(*) FROM sqlite_master WHERE type = 'table'",
@@ -142,7 +144,7 @@ fn make_tables(connection: &mut Connection) -> rusqlite::Result<()> {
         |row| row.get(0),
     )?;
     if tables == 0 {
-        transaction.execute_batch(ddl::POSTFIXADMIN_4)?;
+        transaction.execute_batch(statements)?;
     }
     transaction.commit()
 }
@@ -238,14 +240,20 @@ fn map(error: &rusqlite::Error) -> DbError {
 
 #[cfg(test)]
 mod tests {
+    use super::super::ddl;
+    use super::super::schema::TableNames;
     use super::*;
+
+    fn tables() -> String {
+        ddl::postfixadmin_4(&TableNames::default())
+    }
 
     #[tokio::test]
     async fn made_on_first_use_and_kept() {
         use std::os::unix::fs::PermissionsExt as _;
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("state/directory.sqlite");
-        let database = Sqlite::open(&path).unwrap();
+        let database = Sqlite::open(&path, Some(&tables())).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         let add = Statement::new(
             "INSERT INTO domain(domain, description, transport) VALUES (?, '', '')",
@@ -254,7 +262,7 @@ mod tests {
         database.transaction(vec![add.clone()]).await.unwrap();
         assert_eq!(database.transaction(vec![add]).await, Err(DbError::Duplicate));
         drop(database);
-        let database = Sqlite::open(&path).unwrap();
+        let database = Sqlite::open(&path, Some(&tables())).unwrap();
         let rows = database
             .select(
                 "SELECT domain, active FROM domain WHERE domain = ?",
@@ -270,7 +278,7 @@ mod tests {
     #[tokio::test]
     async fn a_transaction_is_whole_or_nothing() {
         let dir = tempfile::tempdir().unwrap();
-        let database = Sqlite::open(&dir.path().join("d")).unwrap();
+        let database = Sqlite::open(&dir.path().join("d"), Some(&tables())).unwrap();
         let add = Statement::new(
             "INSERT INTO domain(domain, description, transport) VALUES ('a', '', '')",
             vec![],

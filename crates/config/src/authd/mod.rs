@@ -3,6 +3,7 @@
 mod mysql;
 mod passwords;
 mod replica;
+mod schema;
 
 use std::path::PathBuf;
 
@@ -16,14 +17,20 @@ use crate::types::{AbsolutePath, DurationText};
 pub use self::mysql::{DatabaseTls, Mysql};
 pub use self::passwords::{NewPasswords, UnmarkedPasswords};
 pub use self::replica::Replica;
+pub use self::schema::{PostfixadminTables, Schema, TableName, TablePrefix};
 
 /// The database of domains, mailboxes and aliases, and logins.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Authd {
-    /// Where domains, mailboxes and aliases are kept: `sqlite` (a file of our own) or `mysql` (MySQL or
-    /// MariaDB servers with the tables of PostfixAdmin).
+    /// Where domains, mailboxes and aliases are kept: `sqlite` (a file) or `mysql` (MySQL or MariaDB servers).
     pub backend: Backend,
+    /// The tables: `postfixadmin` (PostfixAdmin 2.1 to 4, whatever columns there are), `domains-users` (domains,
+    /// forwardings, transport, users), or `postfix-tables` (postfix_users, postfix_virtual, postfix_transport and
+    /// others). See docs/schemas.md.
+    pub schema: Schema,
+    /// What PostfixAdmin's tables are called.
+    pub postfixadmin: PostfixadminTables,
     /// File of the SQLite directory; made on first use. Default: `directory.sqlite` in `state_dir`.
     pub sqlite_file: Option<AbsolutePath>,
     /// The MySQL or MariaDB server; used with `backend = "mysql"`.
@@ -100,6 +107,8 @@ impl Default for Authd {
     fn default() -> Self {
         Self {
             backend: Backend::Sqlite,
+            schema: Schema::Postfixadmin,
+            postfixadmin: PostfixadminTables::default(),
             sqlite_file: None,
             mysql: Mysql::default(),
             replica: Replica::default(),
@@ -131,6 +140,13 @@ impl Section for Authd {
     const NAME: &'static str = "authd";
 
     fn check(&self, checks: &mut Checks<'_>) {
+        if self.schema != Schema::Postfixadmin && self.postfixadmin != PostfixadminTables::default() {
+            checks.add(
+                "postfixadmin",
+                "these names are used with schema = \"postfixadmin\" only".to_owned(),
+                "take them out",
+            );
+        }
         let unmarked = self.unmarked_passwords.as_deref().unwrap_or_default();
         if unmarked.contains(&UnmarkedPasswords::Refuse) && unmarked.len() > 1 {
             checks.add(

@@ -56,7 +56,7 @@ macro_rules! text_option {
         }
     };
 }
-use text_option;
+pub(crate) use text_option;
 
 #[cfg(test)]
 mod tests;

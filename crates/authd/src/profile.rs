@@ -1,0 +1,94 @@
+//! Which tables a site has, and what asks them.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use config::{Config, Schema as Configured};
+use sasl::password::{Reading, Unmarked};
+
+use crate::database::Database;
+use crate::database::ddl;
+use crate::database::domains_users::DomainsUsers;
+use crate::database::keyed::Probed;
+use crate::database::postfix_tables::PostfixTables;
+use crate::database::postfixadmin::PostfixAdmin;
+use crate::database::schema::TableNames;
+use crate::directory::backend::Backend;
+
+/// Which tables.
+#[derive(Debug, Clone)]
+pub enum Profile {
+    /// Those of PostfixAdmin, with these names.
+    PostfixAdmin(TableNames),
+    /// `domains`, `forwardings`, `transport`, `users`.
+    DomainsUsers,
+    /// `postfix_users` and others. Paths written in full are taken below this directory.
+    PostfixTables(PathBuf),
+}
+
+impl Profile {
+    /// As configured.
+    pub fn new(config: &Config) -> Self {
+        let names = &config.authd.postfixadmin;
+        match config.authd.schema {
+            Configured::Postfixadmin => {
+                let renamed = names.database_tables.iter();
+                Self::PostfixAdmin(TableNames {
+                    prefix: names.database_prefix.as_str().to_owned(),
+                    renamed: renamed
+                        .map(|name| (name.usual().to_owned(), name.own().to_owned()))
+                        .collect(),
+                })
+            }
+            Configured::DomainsUsers => Self::DomainsUsers,
+            Configured::PostfixTables => {
+                Self::PostfixTables(config.general.virtual_mailbox_base.as_path().to_owned())
+            }
+        }
+    }
+
+    /// The word in the configuration.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::PostfixAdmin(_) => "postfixadmin",
+            Self::DomainsUsers => "domains-users",
+            Self::PostfixTables(_) => "postfix-tables",
+        }
+    }
+
+    /// The statements that make the tables in an empty SQLite file; only PostfixAdmin's are ours to make.
+    pub fn tables(&self) -> Option<String> {
+        match self {
+            Self::PostfixAdmin(names) => Some(ddl::postfixadmin_4(names)),
+            Self::DomainsUsers | Self::PostfixTables(_) => None,
+        }
+    }
+
+    /// What a password column without a mark holds where the site does not say so: nothing that could be
+    /// guessed, or crypt(3) DES where ENCRYPT() filled it.
+    pub fn unmarked_passwords(&self) -> Unmarked {
+        match self {
+            Self::PostfixAdmin(_) => Unmarked::REFUSED,
+            Self::DomainsUsers | Self::PostfixTables(_) => Unmarked::REFUSED.with(Reading::Des),
+        }
+    }
+
+    /// The profile over a database, and the same again where it is PostfixAdmin's.
+    pub fn over(
+        &self,
+        database: Arc<dyn Database>,
+        probed: Box<Probed>,
+    ) -> (Arc<dyn Backend>, Option<Arc<PostfixAdmin>>) {
+        match self {
+            Self::PostfixAdmin(names) => {
+                let tables = Arc::new(PostfixAdmin::new(database, names.clone(), probed));
+                (tables.clone(), Some(tables))
+            }
+            Self::DomainsUsers => (Arc::new(DomainsUsers::new(database, probed)), None),
+            Self::PostfixTables(base) => {
+                let tables = PostfixTables::new(database, base.clone(), probed);
+                (Arc::new(tables), None)
+            }
+        }
+    }
+}
