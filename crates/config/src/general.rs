@@ -54,6 +54,11 @@ pub struct General {
     pub smtpd_client_event_limit_exceptions: Networks,
     /// Networks whose clients may log in without TLS and wait no delay after a wrong password.
     pub login_trusted_networks: Networks,
+    /// How often imapd and pop3d ask whether the accounts of their open sessions are still what they were at
+    /// the login; a session whose mailbox was turned off, moved or given another password ends. smtpd asks at
+    /// each MAIL.
+    #[schemars(extend("x-min" = "1s", "x-max" = "5m"))]
+    pub session_check_interval: DurationText,
     /// How long a process that was told to stop waits for its sessions to end.
     #[schemars(extend("x-min" = "0s", "x-max" = "10m"))]
     pub shutdown_timeout: DurationText,
@@ -81,6 +86,7 @@ impl Default for General {
             postmaster_address: None,
             smtpd_client_event_limit_exceptions: Networks::default(),
             login_trusted_networks: Networks::default(),
+            session_check_interval: DurationText::from_secs(25),
             shutdown_timeout: DurationText::from_secs(30),
             log_level: "info".to_owned(),
         }

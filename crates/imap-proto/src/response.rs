@@ -113,6 +113,8 @@ pub enum Code<'a> {
     Closed,
     /// COPYUID: UIDVALIDITY of the target, source UIDs, target UIDs, in corresponding order.
     CopyUid(u32, SequenceSet, SequenceSet),
+    /// EXPIRED.
+    Expired,
     /// EXPUNGEISSUED.
     ExpungeIssued,
     /// INUSE.
@@ -257,6 +259,7 @@ impl Code<'_> {
             Self::Cannot => "CANNOT",
             Self::ClientBug => "CLIENTBUG",
             Self::Closed => "CLOSED",
+            Self::Expired => "EXPIRED",
             Self::ExpungeIssued => "EXPUNGEISSUED",
             Self::InUse => "INUSE",
             Self::Limit => "LIMIT",

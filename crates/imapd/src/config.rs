@@ -36,6 +36,8 @@ pub struct Settings {
     pub output_timeout: Duration,
     /// Peers that may log in without TLS and wait no delay.
     pub login_trusted_networks: Networks,
+    /// How often authd is asked whether open sessions may go on.
+    pub session_check_interval: Duration,
     /// authd's socket for this daemon.
     pub authd_socket: PathBuf,
     /// Below it lie all Maildirs.
@@ -66,6 +68,7 @@ impl Settings {
             idle_timeout: own.idle_timeout.get(),
             output_timeout: own.output_timeout.get(),
             login_trusted_networks: general.login_trusted_networks.clone(),
+            session_check_interval: general.session_check_interval.get(),
             authd_socket: general.authd_socket("imapd"),
             virtual_mailbox_base: general.virtual_mailbox_base.as_path().to_owned(),
             myhostname: general.myhostname.as_str().to_owned(),

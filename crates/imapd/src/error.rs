@@ -170,6 +170,12 @@ pub(crate) enum End {
     /// Too many failed logins.
     #[error("too many failed logins")]
     Failures,
+    /// The account is no longer what it was at the login.
+    #[error("login no longer valid: {0}")]
+    Revoked(String),
+    /// The same, found while the client left unread what we sent: nothing can be said any more.
+    #[error("login no longer valid: {0}")]
+    Cut(String),
     /// The selected mailbox was deleted.
     #[error("mailbox deleted")]
     Deleted,
@@ -193,9 +199,17 @@ impl End {
         )
     }
 
-    /// The text of `* BYE`; `None` where nobody would read it, or it was said already.
-    pub(crate) fn bye(&self) -> Option<&'static str> {
+    /// Code and text of `* BYE`; `None` where nobody would read it, or it was said already.
+    pub(crate) fn bye(&self) -> Option<(Option<Code<'static>>, &'static str)> {
+        let text = self.last_words()?;
+        // RFC 5530: access is no longer permitted with what the client logged in with.
+        let code = matches!(self, Self::Revoked(_)).then_some(Code::Expired);
+        Some((code, text))
+    }
+
+    fn last_words(&self) -> Option<&'static str> {
         match self {
+            Self::Revoked(_) => Some("Your account has changed, please log in again"),
             Self::Idle => Some("Disconnected for inactivity"),
             Self::Shutdown => Some("Server shutting down"),
             Self::Framing(Refusal::LineTooLong) => Some("Command line too long"),
@@ -207,6 +221,7 @@ impl End {
             Self::Logout
             | Self::Lost
             | Self::Stalled
+            | Self::Cut(_)
             | Self::Injection
             | Self::Tls
             | Self::Message(_)

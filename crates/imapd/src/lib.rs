@@ -10,6 +10,8 @@
 //!   the capabilities and no `AUTH=`.
 //! * It knows no passwords and no mechanism: LOGIN becomes PLAIN, everything goes to authd. When authd or its
 //!   database is away the reply is `NO [UNAVAILABLE]`, never "login failed", and the connection stays.
+//! * A session whose mailbox was turned off, moved or given another password hears `* BYE [EXPIRED]` within
+//!   30 s (`session_check_interval`; trouble with authd ends none).
 //! * Positive replies about messages are sent when the store says that they are durable.
 //! * Two sessions on one folder see each other's changes; numbers change only where EXPUNGE may be sent
 //!   (RFC 3501 7.4.1).
@@ -97,8 +99,10 @@ impl Daemon for Imapd {
         let shared = Arc::new(Shared::new(ctx.clone(), maildirs.clone()));
         let warm = Arc::clone(&shared.warm);
         let watch = tokio::spawn(volume::watch(maildirs.clone(), warm, ctx.shutdown.clone()));
+        let sessions = tokio::spawn(Arc::clone(&shared).watch_sessions());
         ctx.ready();
         daemon::serve(&ctx, listeners, Arc::new(Imap { shared })).await;
+        sessions.await?;
         watch.await?;
         volume::settle(maildirs).await;
         Ok(())

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use auth_api::client::Client;
+use auth_api::client::{Client, Sessions};
 use auth_api::sasl::LoginContext;
 use daemon::limits::{ClientKey, ConcurrencyGuard, ConcurrencyLimiter, Rates};
 use daemon::{CancellationToken, Connection, Context, Limits, Peer, Refused, Service};
@@ -32,6 +32,8 @@ pub(crate) struct Shared {
     pub(crate) events: events::Log,
     pub(crate) shutdown: CancellationToken,
     pub(crate) authd: Client,
+    /// Those that have logged in.
+    pub(crate) sessions: Sessions,
     pub(crate) maildirs: Maildirs,
     pub(crate) mechanisms: Mechanisms,
     pub(crate) notifier: Notifier,
@@ -49,6 +51,7 @@ impl Shared {
             events: ctx.events.clone(),
             shutdown: ctx.shutdown.clone(),
             authd: Client::connect(ctx.settings().authd_socket.clone()),
+            sessions: Sessions::default(),
             maildirs,
             mechanisms: Mechanisms::default(),
             notifier: Notifier::start(),
@@ -65,6 +68,13 @@ impl Shared {
     /// The settings as they are now; a session keeps those that it began with.
     pub(crate) fn settings(&self) -> Arc<Settings> {
         self.ctx.settings()
+    }
+
+    /// Asks authd again and again whether open sessions may go on, until the stop.
+    pub(crate) async fn watch_sessions(self: Arc<Self>) {
+        let every = || self.settings().session_check_interval;
+        let (sessions, authd) = (self.sessions.clone(), self.authd.clone());
+        sessions.watch(authd, every, self.shutdown.clone()).await;
     }
 
     /// The certificate as it is now.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use auth_api::client::OpenSession;
 use auth_api::sasl::{LoginContext, TlsState};
 use daemon::limits::ConcurrencyGuard;
 use daemon::tls::Protocol;
@@ -89,8 +90,8 @@ impl Session {
         self.emit(access::Kind::Disconnected {
             reason: end.to_string(),
         });
-        if let Some(text) = end.bye() {
-            self.untagged(Status::Bye, None, text);
+        if let Some((code, text)) = end.bye() {
+            self.untagged(Status::Bye, code, text);
         }
         self.wire.close(end.is_abuse()).await;
     }
@@ -336,7 +337,8 @@ impl Session {
     }
 
     /// Goes over to the authenticated state.
-    pub(crate) fn logged_in(&mut self, user: User) {
+    pub(crate) fn logged_in(&mut self, user: User, open: OpenSession) {
+        self.wire.watch(open);
         self.wire
             .framer()
             .set_limits(Limits::after_login(self.settings.message_size_limit));

@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::task::{Poll, ready};
 use std::time::Duration;
 
+use auth_api::client::OpenSession;
 use daemon::CancellationToken;
 use imap_proto::framing::{Framer, Input, Limits};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
@@ -32,6 +33,8 @@ pub(crate) struct Wire {
     pub(crate) out: Vec<u8>,
     output_timeout: Duration,
     shutdown: CancellationToken,
+    /// What the session rests on.
+    login: OpenSession,
 }
 
 impl Wire {
@@ -47,13 +50,28 @@ impl Wire {
             out: Vec::new(),
             output_timeout,
             shutdown,
+            login: OpenSession::unwatched(),
         }
+    }
+
+    /// From now on the connection ends when the login does.
+    pub(crate) fn watch(&mut self, login: OpenSession) {
+        self.login = login;
+    }
+
+    /// Ends the session of a client that may no longer be here, however busy it is.
+    fn check_login(&self) -> Result<(), End> {
+        if self.login.ended().is_cancelled() {
+            return Err(End::Revoked(self.login.reason().to_owned()));
+        }
+        Ok(())
     }
 
     /// The next input. What is waiting to be sent goes out first, unless more input is buffered: replies to
     /// pipelined commands travel together. Safe to drop while `out` is empty.
     pub(crate) async fn next(&mut self, deadline: Instant) -> Result<Input, End> {
         loop {
+            self.check_login()?;
             if let Some(input) = self.framer.next() {
                 return Ok(input);
             }
@@ -62,11 +80,13 @@ impl Wire {
                 stream,
                 framer,
                 shutdown,
+                login,
                 ..
             } = self;
             let read = tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return Err(End::Shutdown),
+                () = login.ended().cancelled() => continue,
                 read = timeout_at(deadline, fill(stream, framer)) => read.map_err(|_| End::Idle)??,
             };
             if read == 0 {
@@ -78,6 +98,7 @@ impl Wire {
     /// Looks, without waiting, whether the client is still there; for use during long work. What it sent
     /// meanwhile is kept, but not more than a piece.
     pub(crate) async fn check(&mut self) -> Result<(), End> {
+        self.check_login()?;
         if self.framer.has_pending() {
             return Ok(());
         }
@@ -109,21 +130,35 @@ impl Wire {
     }
 
     /// Writes what is waiting. Each piece has the whole of `output_timeout`, so that a slow reader is served
-    /// and one that stopped is not waited for.
+    /// and one that stopped is not waited for, nor one whose login is over.
     pub(crate) async fn flush(&mut self) -> Result<(), End> {
         if self.out.is_empty() {
             return Ok(());
         }
         let out = std::mem::take(&mut self.out);
-        for piece in out.chunks(PIECE) {
-            timeout(self.output_timeout, self.stream.write_all(piece))
+        let Self {
+            stream,
+            output_timeout,
+            login,
+            ..
+        } = self;
+        let write = async {
+            for piece in out.chunks(PIECE) {
+                timeout(*output_timeout, stream.write_all(piece))
+                    .await
+                    .map_err(|_| End::Stalled)??;
+            }
+            timeout(*output_timeout, stream.flush())
                 .await
                 .map_err(|_| End::Stalled)??;
+            Ok(())
+        };
+        // What the client takes at once still goes out, BYE for one.
+        tokio::select! {
+            biased;
+            written = write => written,
+            () = login.ended().cancelled() => Err(End::Cut(login.reason().to_owned())),
         }
-        timeout(self.output_timeout, self.stream.flush())
-            .await
-            .map_err(|_| End::Stalled)??;
-        Ok(())
     }
 
     /// Gives the stream away for a TLS handshake, unless the client has already sent something that would

@@ -34,6 +34,8 @@ pub struct Settings {
     pub login_trusted_networks: Networks,
     /// Clients for which rates and counts do not apply.
     pub client_event_limit_exceptions: Networks,
+    /// How often authd is asked whether open sessions may go on.
+    pub session_check_interval: Duration,
     /// authd's socket for this daemon.
     pub authd_socket: PathBuf,
     /// Below it lie all Maildirs.
@@ -61,6 +63,7 @@ impl Settings {
             output_timeout: own.output_timeout.get(),
             login_trusted_networks: general.login_trusted_networks.clone(),
             client_event_limit_exceptions: general.smtpd_client_event_limit_exceptions.clone(),
+            session_check_interval: general.session_check_interval.get(),
             authd_socket: general.authd_socket("pop3d"),
             virtual_mailbox_base: general.virtual_mailbox_base.as_path().to_owned(),
             myhostname: general.myhostname.as_str().to_owned(),

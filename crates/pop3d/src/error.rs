@@ -18,6 +18,9 @@ pub(crate) enum End {
     /// The process is to stop.
     #[error("shutdown")]
     Shutdown,
+    /// The account is no longer what it was at the login.
+    #[error("login no longer valid: {0}")]
+    Revoked(String),
     /// The client sent commands together with STLS.
     #[error("commands after STLS in clear")]
     Injection,

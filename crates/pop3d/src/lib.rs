@@ -11,6 +11,8 @@
 //!   or its database is away the reply is `-ERR [SYS/TEMP]`, never "login failed", and the connection stays.
 //! * One session per maildrop: the second one hears `-ERR [IN-USE]`, after a short wait in case the first is
 //!   just ending. IMAP sessions do not count.
+//! * A session whose mailbox was turned off, moved or given another password ends within 30 s: the connection
+//!   closes and nothing is removed (`session_check_interval`; trouble with authd ends none).
 //! * A message is removed by QUIT after DELE and by nothing else.
 //! * Unique ids are made of UID and UIDVALIDITY of the UID log, so they outlive restarts, caches and changes
 //!   by IMAP.
@@ -94,8 +96,10 @@ impl Daemon for Pop3d {
         };
         let watch = tokio::spawn(volume::watch(maildirs.clone(), ctx.shutdown.clone()));
         let shared = Arc::new(Shared::new(ctx.clone(), maildirs.clone()));
+        let sessions = tokio::spawn(Arc::clone(&shared).watch_sessions());
         ctx.ready();
         daemon::serve(&ctx, listeners, Arc::new(Pop3 { shared })).await;
+        sessions.await?;
         watch.await?;
         volume::settle(maildirs).await;
         Ok(())

@@ -280,7 +280,13 @@ impl Session {
                 let login = account.address.to_string();
                 tracing::info!(session = %self.id(), peer = %self.context.peer, login, mechanism, "login");
                 self.emit(access::Kind::AuthSucceeded { mechanism, login });
-                self.open(account).await
+                // Before the maildrop is opened: what changes meanwhile is seen too.
+                let login = self.shared.sessions.open(&account);
+                let opened = self.open(account).await;
+                if opened.is_ok() {
+                    wire.watch(login);
+                }
+                opened
             }
             Verdict::Denied(reason) => {
                 tracing::warn!(session = %self.id(), peer = %self.context.peer, mechanism, reason, "login failed");

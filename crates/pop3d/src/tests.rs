@@ -59,6 +59,33 @@ async fn without_quit_nothing_is_removed() {
 }
 
 #[tokio::test]
+async fn a_login_that_is_over_removes_nothing() {
+    let world = World::new("").await;
+    world.put("1.a", &message("one"));
+    let mut client = world.connect();
+    client.expect("+OK").await;
+    client.log_in().await;
+    client.say("DELE 1", "+OK").await;
+    world.check_sessions().await;
+    client.say("NOOP", "+OK").await;
+    world.change_password();
+    world.check_sessions().await;
+    client.closed().await;
+    assert_eq!(world.subjects(), ["Subject: one"]);
+    world
+        .wait_for_reason("login no longer valid: password changed")
+        .await;
+    // Its lock is free.
+    let mut client = world.connect();
+    client.expect("+OK").await;
+    client.log_in().await;
+
+    world.stop_authd().await;
+    world.check_sessions().await;
+    client.say("NOOP", "+OK").await;
+}
+
+#[tokio::test]
 async fn trouble_is_never_a_wrong_password() {
     let world = World::new("").await;
     let mut client = world.connect();

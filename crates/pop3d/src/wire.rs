@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Duration;
 
+use auth_api::client::OpenSession;
 use daemon::CancellationToken;
 use pop3_proto::framing::Expect;
 use pop3_proto::{Line, LineReader};
@@ -26,6 +27,8 @@ pub(crate) struct Wire<S> {
     pub(crate) out: Vec<u8>,
     output_timeout: Duration,
     shutdown: CancellationToken,
+    /// What the session rests on.
+    login: OpenSession,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
@@ -36,13 +39,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             out: Vec::new(),
             output_timeout,
             shutdown,
+            login: OpenSession::unwatched(),
         }
+    }
+
+    /// From now on the connection ends when the login does.
+    pub(crate) fn watch(&mut self, login: OpenSession) {
+        self.login = login;
+    }
+
+    fn revoked(&self) -> End {
+        End::Revoked(self.login.reason().to_owned())
     }
 
     /// The next line. What is waiting to be sent goes out first, unless more lines are buffered (RFC 2449
     /// 6.6: replies to pipelined commands travel together).
     pub(crate) async fn next_line(&mut self, expect: Expect, deadline: Instant) -> Result<Line, End> {
         loop {
+            if self.login.ended().is_cancelled() {
+                return Err(self.revoked());
+            }
             if let Some(line) = self.lines.next_line(expect) {
                 return Ok(line);
             }
@@ -51,6 +67,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             let read = tokio::select! {
                 biased;
                 () = self.shutdown.cancelled() => return Err(End::Shutdown),
+                () = self.login.ended().cancelled() => continue,
                 read = timeout_at(deadline, self.stream.read(&mut piece)) => read.map_err(|_| End::Idle)??,
             };
             if read == 0 {
@@ -69,12 +86,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     }
 
     /// Writes what is waiting. Each piece has the whole of `output_timeout`, so that a slow reader is served
-    /// and one that stopped is not waited for.
+    /// and one that stopped is not waited for, nor one whose login is over.
     pub(crate) async fn flush(&mut self) -> Result<(), End> {
         for piece in self.out.chunks(PIECE) {
-            timeout(self.output_timeout, self.stream.write_all(piece))
-                .await
-                .map_err(|_| End::Stalled)??;
+            tokio::select! {
+                biased;
+                written = timeout(self.output_timeout, self.stream.write_all(piece)) => {
+                    written.map_err(|_| End::Stalled)??;
+                }
+                () = self.login.ended().cancelled() => return Err(self.revoked()),
+            }
         }
         if !self.out.is_empty() {
             self.out.clear();

@@ -4,7 +4,7 @@ use std::future::Future;
 
 use auth_api::client::{Client, Exchange};
 use auth_api::directory::{Resolution, SenderLogin};
-use auth_api::sasl::{LoginContext, LoginStep};
+use auth_api::sasl::{Account, LoginContext, LoginStep, Validity};
 use auth_api::{Trace, Unavailable};
 use mail_types::{Address, Secret};
 use smtp_proto::command::RcptPath;
@@ -28,6 +28,9 @@ pub trait Directory: Send + Sync + 'static {
         sender: &Address,
         trace: Trace,
     ) -> impl Future<Output = Result<SenderLogin, Unavailable>> + Send;
+
+    /// Whether the session of this login may go on.
+    fn still_valid(&self, login: &Account) -> impl Future<Output = Result<Validity, Unavailable>> + Send;
 
     /// The mechanisms to announce, best first.
     fn mechanisms(
@@ -67,6 +70,13 @@ impl Directory for Client {
         trace: Trace,
     ) -> Result<SenderLogin, Unavailable> {
         Self::check_sender_login(self, login, sender, trace).await
+    }
+
+    async fn still_valid(&self, login: &Account) -> Result<Validity, Unavailable> {
+        let session = (login.address.clone(), login.revision);
+        let answers = Self::still_valid(self, vec![session]).await?;
+        let answer = answers.into_iter().next();
+        answer.ok_or_else(|| Unavailable::new("StillValid: no answer for the session"))
     }
 
     async fn mechanisms(&self, context: &LoginContext) -> Result<Vec<String>, Unavailable> {

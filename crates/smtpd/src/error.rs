@@ -40,6 +40,11 @@ pub fn from_unusable() -> Reply {
     reply::new(550, (5, 6, 0), "Error: From field rejected: no usable address")
 }
 
+/// `421 4.7.0`: the account is no longer what it was at the login (docs/adr/0025-session-checks.md).
+pub fn login_over(host: &str) -> Reply {
+    reply::abuse(host, "the login is no longer valid, please log in again")
+}
+
 /// `451 4.6.0 Alias expansion error`.
 pub fn expansion_error() -> Reply {
     reply::new(451, (4, 6, 0), "Alias expansion error")

@@ -8,6 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use auth_api::sasl::Account;
 use daemon::{Protocol, TlsInfo};
 use events::{About, smtpd};
 use mail_types::{Address, SessionId};
@@ -47,7 +48,7 @@ pub struct Session<D: Directory, S> {
     wire: Option<Wire<S>>,
     proto: server::Session,
     tls: Option<TlsInfo>,
-    login: Option<Address>,
+    login: Option<Account>,
     exchange: Option<D::Login>,
     mechanism: String,
     transaction: Option<Transaction>,
@@ -146,7 +147,7 @@ where
                     }
                 }
                 Event::Hello(hello) => self.on_hello(&hello).await,
-                Event::Mail(mail) => self.on_mail(mail),
+                Event::Mail(mail) => self.on_mail(mail).await,
                 Event::Rcpt(rcpt) => self.on_rcpt(rcpt).await,
                 Event::Data => self.on_data(),
                 Event::EndOfData(end) => self.on_end(end).await,
@@ -327,6 +328,11 @@ where
             Some(transaction) => about.mail(transaction.envelope.id),
             None => about,
         }
+    }
+
+    /// Who logged in.
+    fn login(&self) -> Option<&Address> {
+        self.login.as_ref().map(|account| &account.address)
     }
 
     fn ip(&self) -> Option<IpAddr> {

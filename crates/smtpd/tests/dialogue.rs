@@ -100,6 +100,27 @@ async fn submission_wants_tls_then_a_login() {
 }
 
 #[tokio::test]
+async fn a_login_that_is_over_is_noticed_at_mail() {
+    let site = Site::new("").await;
+    let mut d = site.submission("u@local.test").await;
+    // Trouble ends no login.
+    site.directory.over.store(true, Ordering::Relaxed);
+    site.directory.away.store(true, Ordering::Relaxed);
+    assert_eq!(d.ask("MAIL FROM:<u@local.test>").await, "250 2.1.0 Ok\n");
+    d.ask("RSET").await;
+    site.directory.away.store(false, Ordering::Relaxed);
+    assert_eq!(
+        d.ask("MAIL FROM:<u@local.test>").await,
+        "421 4.7.0 mx.test Error: the login is no longer valid, please log in again\n"
+    );
+    assert_eq!(d.hear().await, "eof");
+    // Who did not log in is not asked about.
+    let mut d = site.connect("mx").await;
+    d.ask("EHLO c.test").await;
+    assert_eq!(d.ask("MAIL FROM:<u@local.test>").await, "250 2.1.0 Ok\n");
+}
+
+#[tokio::test]
 async fn submissions_speak_tls_from_the_first_byte() {
     let site = Site::new("").await;
     let mut d = site.open("submissions");

@@ -4,6 +4,7 @@ mod admin;
 mod exchange;
 mod link;
 mod sasl;
+mod sessions;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -18,6 +19,7 @@ use crate::pb::directory::directory_client::DirectoryClient;
 use crate::{CALL_TIMEOUT, Trace, Unavailable};
 
 pub use self::exchange::Exchange;
+pub use self::sessions::{OpenSession, Sessions};
 
 /// Answers are at most this long.
 const MAX_ANSWER: usize = 4 << 20;

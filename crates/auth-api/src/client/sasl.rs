@@ -54,7 +54,7 @@ impl Client {
     /// one answer for each, in their order (roles smtpd, imapd, pop3d, admin). Trouble ends no session.
     pub async fn still_valid(&self, sessions: Vec<(Address, u64)>) -> Result<Vec<Validity>, Unavailable> {
         let mut validities = Vec::with_capacity(sessions.len());
-        for batch in sessions.chunks(MAX_SESSIONS) {
+        for batch in batches(&sessions) {
             let request = pb::StillValidRequest {
                 sessions: batch
                     .iter()
@@ -153,6 +153,25 @@ impl Client {
         Ok(rows.into_iter().map(MechanismUsage::from).collect())
     }
 }
+
+/// Pieces of a list of sessions of which each fits into one request, by their number and by their length.
+pub(super) fn batches(mut sessions: &[(Address, u64)]) -> impl Iterator<Item = &[(Address, u64)]> {
+    std::iter::from_fn(move || {
+        let mut length = 0;
+        let fitting = sessions.iter().take(MAX_SESSIONS).take_while(|(address, _)| {
+            length += address.to_string().len() + FRAMING;
+            length <= MAX_BATCH
+        });
+        let (batch, rest) = sessions.split_at(fitting.count());
+        sessions = rest;
+        (!batch.is_empty()).then_some(batch)
+    })
+}
+
+/// Bytes of one batch at most; a request may have 64 KiB.
+const MAX_BATCH: usize = 48 << 10;
+/// Bytes of one session beside its address, at most: tags, lengths and the revision as a varint.
+const FRAMING: usize = 20;
 
 /// The whole of a list, or an error.
 async fn collect<T>(response: Response<Streaming<T>>) -> Result<Response<Vec<T>>, Status> {

@@ -114,6 +114,7 @@ async fn open(session: &mut Session, mechanism: String, account: Account) -> Res
         session.emit(access::Kind::AuthUnavailable { mechanism, reason });
         return Ok(Tagged::no_code(Code::Limit, "Too many connections of this user"));
     };
+    let open = session.shared.sessions.open(&account);
     let maildirs = session.shared.maildirs.clone();
     let opened = store::blocking(move || maildirs.account(&account)).await;
     let account = match opened {
@@ -129,12 +130,13 @@ async fn open(session: &mut Session, mechanism: String, account: Account) -> Res
         mechanism,
         login: login.clone(),
     });
-    session.logged_in(User {
+    let user = User {
         login,
         account,
         selected: None,
         _slot: Some(slot),
-    });
+    };
+    session.logged_in(user, open);
     let capabilities = Code::Capability(capability::AFTER.to_vec());
     Ok(Tagged::ok_code(capabilities, "Logged in"))
 }

@@ -1,15 +1,19 @@
 //! An authd that knows one user, `u@a.test` with password `secret`, and is "down" for the password `down`.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use auth_api::Unavailable;
-use auth_api::sasl::{Account, LoginContext, LoginStep};
+use auth_api::sasl::{Account, LoginContext, LoginStep, Validity};
 use auth_api::server::{Exchange, Logins};
-use mail_types::Secret;
+use auth_api::{Role, Unavailable};
+use mail_types::{Address, Secret};
 
 pub(super) struct Fake {
     pub(super) uid: u32,
     pub(super) gid: u32,
+    /// Whether all logins of before are over.
+    pub(super) over: Arc<AtomicBool>,
 }
 
 pub(super) struct FakeExchange {
@@ -25,6 +29,21 @@ impl Logins for Fake {
 
     async fn mechanisms(&self, _: LoginContext) -> Result<Vec<String>, Unavailable> {
         Ok(vec!["PLAIN".into(), "LOGIN".into()])
+    }
+
+    async fn still_valid(
+        &self,
+        _: Role,
+        sessions: Vec<(Address, u64)>,
+    ) -> Result<Vec<Validity>, Unavailable> {
+        let verdict = if self.over.load(Ordering::Relaxed) {
+            Validity::Ended {
+                reason: "password changed".into(),
+            }
+        } else {
+            Validity::Valid
+        };
+        Ok(vec![verdict; sessions.len()])
     }
 
     fn begin(&self, _: LoginContext, mechanism: &str) -> FakeExchange {
@@ -72,7 +91,7 @@ impl FakeExchange {
     fn verdict(&self, user: &[u8], password: &[u8]) -> LoginStep {
         match (user, password) {
             (b"u@a.test", b"secret") => LoginStep::Success(Account {
-                address: mail_types::Address::parse("u@a.test").unwrap(),
+                address: Address::parse("u@a.test").unwrap(),
                 maildir: "a.test/u/".into(),
                 uid: self.uid,
                 gid: self.gid,

@@ -139,3 +139,55 @@ async fn wrong_commands_after_the_login() {
     client.send("t FOO\r\n").await;
     assert_eq!(client.rest().await, "* BYE Too many invalid commands\r\n");
 }
+
+#[tokio::test]
+async fn a_login_that_is_over_ends_its_sessions() {
+    let world = World::new("").await;
+    world.put("1.a", "Subject: one\n\nbody\n");
+    let mut waiting = world.log_in().await;
+    let mut idling = world.select("INBOX").await;
+    idling.send("t IDLE\r\n").await;
+    assert_eq!(idling.response().await, "+ idling");
+    let mut before_login = world.connect();
+    before_login.response().await;
+
+    world.check_sessions().await;
+    waiting.ok("NOOP").await;
+    world.change_password();
+    waiting.ok("NOOP").await;
+    world.check_sessions().await;
+    let bye = "* BYE [EXPIRED] Your account has changed, please log in again\r\n";
+    assert_eq!(waiting.rest().await, bye);
+    assert_eq!(idling.rest().await, bye);
+    before_login.ok("LOGIN u@a.test secret").await;
+}
+
+#[tokio::test]
+async fn a_login_that_is_over_ends_busy_sessions() {
+    let world = World::new("").await;
+    world.put("1.a", &format!("Subject: long\n\n{}", "x".repeat(400_000)));
+    let mut client = world.select("INBOX").await;
+    // More than the pipe holds: the session waits for us to read.
+    client.send("t FETCH 1 BODY[]\r\n").await;
+    world.change_password();
+    world.check_sessions().await;
+    while world.events().iter().all(|name| name != "disconnected") {
+        tokio::task::yield_now().await;
+    }
+    let heard = client.rest().await;
+    assert!(
+        heard.len() < 200_000 && !heard.contains("t OK"),
+        "{}",
+        heard.len()
+    );
+}
+
+#[tokio::test]
+async fn sessions_outlive_an_authd_that_is_away() {
+    let world = World::new("").await;
+    let mut client = world.log_in().await;
+    world.change_password();
+    world.stop_authd().await;
+    world.check_sessions().await;
+    client.ok("NOOP").await;
+}

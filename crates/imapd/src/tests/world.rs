@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use auth_api::Role;
@@ -32,6 +33,7 @@ pub(super) struct World {
     shared: Arc<Shared>,
     ctx: Context<Settings>,
     memory: Memory,
+    over: Arc<AtomicBool>,
     stop: CancellationToken,
     authd: std::sync::Mutex<Option<JoinHandle<()>>>,
 }
@@ -53,9 +55,11 @@ impl World {
         fs::create_dir_all(&settings.virtual_mailbox_base).unwrap();
         let owner = fs::metadata(place.path()).unwrap();
         let stop = CancellationToken::new();
+        let over = Arc::new(AtomicBool::new(false));
         let fake = Fake {
             uid: owner.uid(),
             gid: owner.gid(),
+            over: Arc::clone(&over),
         };
         let authd = start_authd(&socket, fake, stop.clone());
         let maildirs = Maildirs::open(&settings).unwrap();
@@ -66,6 +70,7 @@ impl World {
             shared,
             ctx,
             memory,
+            over,
             stop,
             authd: Some(authd).into(),
         }
@@ -145,6 +150,16 @@ impl World {
         let mut client = self.log_in().await;
         client.ok(&format!("SELECT {mailbox}")).await;
         client
+    }
+
+    /// From now on no login of before is valid; nobody has asked yet.
+    pub(super) fn change_password(&self) {
+        self.over.store(true, Ordering::Relaxed);
+    }
+
+    /// Asks about the open sessions, as the process does again and again.
+    pub(super) async fn check_sessions(&self) {
+        self.shared.sessions.check(&self.shared.authd).await;
     }
 
     pub(super) async fn stop_authd(&self) {

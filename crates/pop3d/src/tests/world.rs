@@ -36,6 +36,7 @@ pub(super) struct World {
     shared: Arc<Shared>,
     ctx: Context<Settings>,
     memory: Memory,
+    over: Arc<AtomicBool>,
     stop: CancellationToken,
     authd: std::sync::Mutex<Option<JoinHandle<()>>>,
 }
@@ -76,11 +77,13 @@ impl World {
         fs::create_dir_all(&settings.virtual_mailbox_base).unwrap();
         let owner = fs::metadata(place.path()).unwrap();
         let stop = CancellationToken::new();
+        let over = Arc::new(AtomicBool::new(false));
         let authd = start_authd(
             &socket,
             Fake {
                 uid: owner.uid(),
                 gid: owner.gid(),
+                over: Arc::clone(&over),
             },
             stop.clone(),
         );
@@ -98,6 +101,7 @@ impl World {
             shared,
             ctx,
             memory,
+            over,
             stop,
             authd: Some(authd).into(),
         }
@@ -198,6 +202,16 @@ impl World {
         client.say("QUIT", "+OK").await;
         client.closed().await;
         ids
+    }
+
+    /// From now on no login of before is valid; nobody has asked yet.
+    pub(super) fn change_password(&self) {
+        self.over.store(true, Ordering::Relaxed);
+    }
+
+    /// Asks about the open sessions, as the process does again and again.
+    pub(super) async fn check_sessions(&self) {
+        self.shared.sessions.check(&self.shared.authd).await;
     }
 
     pub(super) async fn stop_authd(&self) {

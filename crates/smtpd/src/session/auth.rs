@@ -69,7 +69,7 @@ where
                     mechanism,
                     login: account.address.to_string(),
                 });
-                self.login = Some(account.address);
+                self.login = Some(account);
                 self.proto.answer(&reply::auth_ok());
             }
             LoginStep::Denied {

@@ -2,6 +2,7 @@
 
 use auth_api::Trace;
 use auth_api::directory::{Resolution, Target};
+use auth_api::sasl::Validity;
 use events::{About, smtpd};
 use mail_types::{Address, Domain, Reply};
 use message::header::HeaderLimits;
@@ -36,7 +37,7 @@ where
     D: Directory,
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
-    pub(super) fn on_mail(&mut self, mail: Mail) {
+    pub(super) async fn on_mail(&mut self, mail: Mail) {
         let now = self.app.ctx.clock.instant();
         let ip = self.counted_ip();
         let sender = mail.path.to_string();
@@ -53,9 +54,19 @@ where
             self.proto.answer(&reply);
             return;
         }
+        if let Some(reason) = self.login_is_over().await {
+            let reply = error::login_over(&self.service.hostname);
+            self.emit(smtpd::Kind::MailRefused {
+                sender,
+                reply: (&reply).into(),
+                reason: format!("login no longer valid: {reason}"),
+            });
+            self.proto.close(&reply);
+            return;
+        }
         let kind = smtpd::Kind::MailAccepted {
             sender,
-            login: self.login.as_ref().map(ToString::to_string),
+            login: self.login().map(ToString::to_string),
             size: mail.params.size,
             body: mail.params.eight_bit.then(|| "8BITMIME".to_owned()),
             smtputf8: mail.params.smtputf8,
@@ -67,6 +78,18 @@ where
         });
         self.emit(kind);
         self.proto.answer(&reply::mail_ok());
+    }
+
+    /// Why the login of this session no longer holds, if so. Where that cannot be said now, it does.
+    async fn login_is_over(&self) -> Option<String> {
+        match self.app.directory.still_valid(self.login.as_ref()?).await {
+            Ok(Validity::Valid) => None,
+            Ok(Validity::Ended { reason }) => Some(reason),
+            Err(unavailable) => {
+                tracing::warn!(session = %self.id, %unavailable, "the login could not be checked, and goes on");
+                None
+            }
+        }
     }
 
     pub(super) async fn on_rcpt(&mut self, rcpt: Rcpt) {
@@ -98,7 +121,7 @@ where
             .rates
             .check(Counted::Recipient, ip, options, now)
             .map_err(|reply| (reply, "rate limit".to_owned()))?;
-        let Some(login) = self.login.clone() else {
+        let Some(login) = self.login().cloned() else {
             if options.smtpd_require_auth {
                 return Err((error::client_denied(self.ip()), "not logged in".to_owned()));
             }
@@ -280,7 +303,7 @@ where
     }
 
     async fn check_from(&self, envelope: &Envelope, message: &Message) -> Result<(), Refused> {
-        let (Some(login), Some(from)) = (&self.login, &message.from) else {
+        let (Some(login), Some(from)) = (self.login(), &message.from) else {
             return Ok(());
         };
         let trace = Trace::message(self.id, envelope.id);

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use auth_api::directory::{Delivery, DomainClass, Refusal, Resolution, SenderLogin, Target, Verdict};
-use auth_api::sasl::{Account, LoginContext, LoginStep};
+use auth_api::sasl::{Account, LoginContext, LoginStep, Validity};
 use auth_api::{Trace, Unavailable};
 use mail_types::{Address, EnhancedStatus, Secret};
 use smtp_proto::command::RcptPath;
@@ -17,6 +17,8 @@ use smtpd::directory::{Directory, Login};
 #[derive(Clone, Default)]
 pub struct FakeDirectory {
     pub away: Arc<AtomicBool>,
+    /// Whether all logins are over.
+    pub over: Arc<AtomicBool>,
     pub asked: Arc<Mutex<Vec<String>>>,
     aliases: Arc<Mutex<HashMap<String, Vec<Delivery>>>>,
 }
@@ -123,6 +125,18 @@ impl Directory for FakeDirectory {
             SenderLogin::Owned
         } else {
             SenderLogin::NotOwned
+        })
+    }
+
+    async fn still_valid(&self, _: &Account) -> Result<Validity, Unavailable> {
+        self.check()?;
+        let ended = Validity::Ended {
+            reason: "password changed".into(),
+        };
+        Ok(if self.over.load(Ordering::Relaxed) {
+            ended
+        } else {
+            Validity::Valid
         })
     }
 
