@@ -15,13 +15,15 @@ const PROTOS: [&str; 3] = [
 ];
 
 /// Messages that carry passwords or responses: their generated types get no `Debug`.
-const SECRETS: [&str; 6] = [
+const SECRETS: [&str; 8] = [
     ".postrider.sasl.v1.AuthenticateRequest",
     ".postrider.sasl.v1.Start",
     ".postrider.sasl.v1.AuthenticateResponse",
     ".postrider.sasl.v1.ExplainLoginRequest",
     ".postrider.admin.v1.NewMailbox",
     ".postrider.admin.v1.SetPasswordRequest",
+    ".postrider.admin.v1.NewAppPassword",
+    ".postrider.admin.v1.NewAdministrator",
 ];
 
 #[test]

@@ -7,11 +7,15 @@ use tonic::{Response, Status, Streaming};
 use super::link::Retry;
 use super::{Client, MAX_ANSWER};
 use crate::admin::{
-    AdminError, AliasDomainRecord, AliasRecord, AliasUpdate, DomainRecord, DomainUpdate, MailboxRecord,
-    MailboxUpdate, NewMailbox,
+    AdminError, AdministratorRecord, AdministratorUpdate, AliasDomainRecord, AliasDomainUpdate, AliasRecord,
+    AliasUpdate, AppPasswordRecord, DomainRecord, DomainUpdate, FetchmailRecord, LogEntry, MailboxRecord,
+    MailboxUpdate, NewAdministrator, NewAppPassword, NewMailbox, VacationRecord,
 };
 use crate::convert::Malformed;
-use crate::convert::admin::{alias_update, change_result, domain_update, mailbox_update};
+use crate::convert::admin::{
+    alias_domain_update, alias_update, change_result, domain_update, mailbox_update,
+};
+use crate::convert::panel::administrator_update;
 use crate::pb::admin as pb;
 use crate::pb::admin::admin_client::AdminClient;
 use crate::{ADMIN_TIMEOUT, Trace, Unavailable};
@@ -62,7 +66,7 @@ impl Client {
         list!(self, list_domains, pb::ListDomainsRequest {})
     }
 
-    /// Adds a domain.
+    /// Adds a domain; with `alias_of` the alias domain row too.
     pub async fn create_domain(&self, record: DomainRecord) -> Result<(), AdminError> {
         change!(self, create_domain, pb::Domain::from(record))
     }
@@ -88,6 +92,19 @@ impl Client {
     /// Makes one domain mirror another.
     pub async fn create_alias_domain(&self, record: AliasDomainRecord) -> Result<(), AdminError> {
         change!(self, create_alias_domain, pb::AliasDomain::from(record))
+    }
+
+    /// Changes whom `alias_domain` mirrors, or whether.
+    pub async fn update_alias_domain(
+        &self,
+        alias_domain: &Domain,
+        update: AliasDomainUpdate,
+    ) -> Result<(), AdminError> {
+        change!(
+            self,
+            update_alias_domain,
+            alias_domain_update(alias_domain, update)
+        )
     }
 
     /// Ends the mirroring of `alias_domain`.
@@ -124,6 +141,22 @@ impl Client {
         change!(self, set_password, request)
     }
 
+    /// The app passwords of a mailbox.
+    pub async fn app_passwords(&self, address: &Address) -> Result<Vec<AppPasswordRecord>, Unavailable> {
+        list!(self, list_app_passwords, name(address.to_string()))
+    }
+
+    /// Adds an app password to a mailbox.
+    pub async fn create_app_password(&self, new: NewAppPassword) -> Result<(), AdminError> {
+        change!(self, create_app_password, pb::NewAppPassword::from(new))
+    }
+
+    /// Deletes an app password of a mailbox.
+    pub async fn delete_app_password(&self, address: &Address, id: i64) -> Result<(), AdminError> {
+        let address = address.to_string();
+        change!(self, delete_app_password, pb::AppPasswordKey { address, id })
+    }
+
     /// All aliases, or those of one domain, by address.
     pub async fn aliases(&self, domain: Option<&Domain>) -> Result<Vec<AliasRecord>, Unavailable> {
         list!(self, list_aliases, list_request(domain))
@@ -142,6 +175,73 @@ impl Client {
     /// Deletes the alias of `address` (or `@domain`).
     pub async fn delete_alias(&self, address: &str) -> Result<(), AdminError> {
         change!(self, delete_alias, name(address.to_string()))
+    }
+
+    /// All administrators, by name.
+    pub async fn administrators(&self) -> Result<Vec<AdministratorRecord>, Unavailable> {
+        list!(self, list_administrators, pb::ListAdministratorsRequest {})
+    }
+
+    /// Adds an administrator.
+    pub async fn create_administrator(&self, new: NewAdministrator) -> Result<(), AdminError> {
+        change!(self, create_administrator, pb::NewAdministrator::from(new))
+    }
+
+    /// Changes an administrator.
+    pub async fn update_administrator(
+        &self,
+        username: &str,
+        update: AdministratorUpdate,
+    ) -> Result<(), AdminError> {
+        change!(
+            self,
+            update_administrator,
+            administrator_update(username, &update)
+        )
+    }
+
+    /// Deletes an administrator.
+    pub async fn delete_administrator(&self, username: &str) -> Result<(), AdminError> {
+        change!(self, delete_administrator, name(username.to_owned()))
+    }
+
+    /// Sets an administrator's password.
+    pub async fn set_administrator_password(
+        &self,
+        username: &str,
+        password: Secret,
+    ) -> Result<(), AdminError> {
+        let request = pb::SetPasswordRequest {
+            address: username.to_owned(),
+            password: password.expose().to_vec(),
+        };
+        change!(self, set_administrator_password, request)
+    }
+
+    /// All automatic replies, or those of one domain; those that are off too.
+    pub async fn vacations(&self, domain: Option<&Domain>) -> Result<Vec<VacationRecord>, Unavailable> {
+        list!(self, list_vacations, list_request(domain))
+    }
+
+    /// Turns an automatic reply on.
+    pub async fn set_vacation(&self, record: VacationRecord) -> Result<(), AdminError> {
+        change!(self, set_vacation, pb::Vacation::from(record))
+    }
+
+    /// Turns the automatic reply of `address` off; its text stays.
+    pub async fn clear_vacation(&self, address: &Address) -> Result<(), AdminError> {
+        change!(self, clear_vacation, name(address.to_string()))
+    }
+
+    /// All rows of fetchmail, or those of one domain.
+    pub async fn fetchmail(&self, domain: Option<&Domain>) -> Result<Vec<FetchmailRecord>, Unavailable> {
+        list!(self, list_fetchmail, list_request(domain))
+    }
+
+    /// What administrators did last, in all domains or one; latest first, at most `limit` entries.
+    pub async fn log(&self, domain: Option<&Domain>, limit: u32) -> Result<Vec<LogEntry>, Unavailable> {
+        let domain = domain.map(ToString::to_string).unwrap_or_default();
+        list!(self, list_log, pb::ListLogRequest { domain, limit })
     }
 }
 

@@ -4,8 +4,8 @@ use mail_types::{Address, Domain, Secret};
 
 use super::{Malformed, address, domain};
 use crate::admin::{
-    AdminError, AliasDomainRecord, AliasRecord, AliasUpdate, DomainRecord, DomainUpdate, MailboxRecord,
-    MailboxUpdate, NewMailbox,
+    AdminError, AliasDomainRecord, AliasDomainUpdate, AliasRecord, AliasUpdate, DomainRecord, DomainUpdate,
+    MailboxRecord, MailboxUpdate, NewMailbox,
 };
 use crate::pb::admin as pb;
 
@@ -21,6 +21,8 @@ impl From<DomainRecord> for pb::Domain {
             mailboxes: record.mailboxes,
             maxquota: record.maxquota,
             quota: record.quota,
+            password_expiry: record.password_expiry,
+            alias_of: record.alias_of.map(|domain| domain.to_string()),
         }
     }
 }
@@ -38,6 +40,8 @@ impl TryFrom<pb::Domain> for DomainRecord {
             mailboxes: row.mailboxes,
             maxquota: row.maxquota,
             quota: row.quota,
+            password_expiry: row.password_expiry,
+            alias_of: row.alias_of.map(|name| domain(&name)).transpose()?,
         })
     }
 }
@@ -54,6 +58,7 @@ pub fn domain_update(name: &Domain, update: DomainUpdate) -> pb::DomainUpdate {
         mailboxes: update.mailboxes,
         maxquota: update.maxquota,
         quota: update.quota,
+        password_expiry: update.password_expiry,
     }
 }
 
@@ -69,6 +74,7 @@ impl TryFrom<pb::DomainUpdate> for (Domain, DomainUpdate) {
             mailboxes: row.mailboxes,
             maxquota: row.maxquota,
             quota: row.quota,
+            password_expiry: row.password_expiry,
         };
         Ok((domain(&row.domain)?, update))
     }
@@ -95,6 +101,26 @@ impl TryFrom<pb::AliasDomain> for AliasDomainRecord {
     }
 }
 
+/// The wire form of a change.
+pub fn alias_domain_update(name: &Domain, update: AliasDomainUpdate) -> pb::AliasDomainUpdate {
+    pb::AliasDomainUpdate {
+        alias_domain: name.to_string(),
+        target_domain: update.target_domain.map(|domain| domain.to_string()),
+        active: update.active,
+    }
+}
+
+impl TryFrom<pb::AliasDomainUpdate> for (Domain, AliasDomainUpdate) {
+    type Error = Malformed;
+    fn try_from(row: pb::AliasDomainUpdate) -> Result<Self, Malformed> {
+        let update = AliasDomainUpdate {
+            target_domain: row.target_domain.map(|name| domain(&name)).transpose()?,
+            active: row.active,
+        };
+        Ok((domain(&row.alias_domain)?, update))
+    }
+}
+
 impl From<MailboxRecord> for pb::Mailbox {
     fn from(record: MailboxRecord) -> Self {
         Self {
@@ -103,6 +129,11 @@ impl From<MailboxRecord> for pb::Mailbox {
             maildir: record.maildir,
             quota: record.quota,
             active: record.active,
+            smtp_active: record.smtp_active,
+            phone: record.phone,
+            email_other: record.email_other,
+            password_expiry: record.password_expiry,
+            used: record.used,
         }
     }
 }
@@ -116,6 +147,11 @@ impl TryFrom<pb::Mailbox> for MailboxRecord {
             maildir: row.maildir,
             quota: row.quota,
             active: row.active,
+            smtp_active: row.smtp_active,
+            phone: row.phone,
+            email_other: row.email_other,
+            password_expiry: row.password_expiry,
+            used: row.used,
         })
     }
 }
@@ -128,6 +164,9 @@ impl From<NewMailbox> for pb::NewMailbox {
             password: mailbox.password.expose().to_vec(),
             quota: mailbox.quota,
             active: mailbox.active,
+            smtp_active: mailbox.smtp_active,
+            phone: mailbox.phone,
+            email_other: mailbox.email_other,
         }
     }
 }
@@ -141,6 +180,9 @@ impl TryFrom<pb::NewMailbox> for NewMailbox {
             password: Secret::new(row.password),
             quota: row.quota,
             active: row.active,
+            smtp_active: row.smtp_active,
+            phone: row.phone,
+            email_other: row.email_other,
         })
     }
 }
@@ -152,6 +194,9 @@ pub fn mailbox_update(name: &Address, update: MailboxUpdate) -> pb::MailboxUpdat
         name: update.name,
         quota: update.quota,
         active: update.active,
+        smtp_active: update.smtp_active,
+        phone: update.phone,
+        email_other: update.email_other,
     }
 }
 
@@ -162,6 +207,9 @@ impl TryFrom<pb::MailboxUpdate> for (Address, MailboxUpdate) {
             name: row.name,
             quota: row.quota,
             active: row.active,
+            smtp_active: row.smtp_active,
+            phone: row.phone,
+            email_other: row.email_other,
         };
         Ok((address(&row.address)?, update))
     }
@@ -174,6 +222,7 @@ impl From<AliasRecord> for pb::Alias {
             goto: record.goto,
             active: record.active,
             mirrors_mailbox: record.mirrors_mailbox,
+            vacation: record.vacation,
         }
     }
 }
@@ -185,6 +234,7 @@ impl From<pb::Alias> for AliasRecord {
             goto: row.goto,
             active: row.active,
             mirrors_mailbox: row.mirrors_mailbox,
+            vacation: row.vacation,
         }
     }
 }
@@ -195,6 +245,7 @@ pub fn alias_update(name: &str, update: AliasUpdate) -> pb::AliasUpdate {
         address: name.to_owned(),
         goto: update.goto.unwrap_or_default(),
         active: update.active,
+        keep_copy: update.keep_copy,
     }
 }
 
@@ -203,6 +254,7 @@ impl From<pb::AliasUpdate> for (String, AliasUpdate) {
         let update = AliasUpdate {
             goto: (!row.goto.is_empty()).then_some(row.goto),
             active: row.active,
+            keep_copy: row.keep_copy,
         };
         (row.address, update)
     }

@@ -3,6 +3,7 @@
 
 pub mod admin;
 pub mod directory;
+pub mod panel;
 pub mod sasl;
 
 use mail_types::{Address, Domain};

@@ -115,6 +115,12 @@ pub struct Domain {
     /// Sum of the quotas of all mailboxes, same unit: 0 unlimited, -1 off.
     #[prost(int64, tag = "9")]
     pub quota: i64,
+    /// Days that a password lives: 0 for ever.
+    #[prost(int64, tag = "10")]
+    pub password_expiry: i64,
+    /// The domain that this one mirrors, where it is an alias domain (active or not).
+    #[prost(string, optional, tag = "11")]
+    pub alias_of: ::core::option::Option<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct DomainUpdate {
@@ -136,6 +142,8 @@ pub struct DomainUpdate {
     pub maxquota: ::core::option::Option<i64>,
     #[prost(int64, optional, tag = "9")]
     pub quota: ::core::option::Option<i64>,
+    #[prost(int64, optional, tag = "10")]
+    pub password_expiry: ::core::option::Option<i64>,
 }
 /// A row of `alias_domain`.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -148,6 +156,15 @@ pub struct AliasDomain {
     pub target_domain: ::prost::alloc::string::String,
     #[prost(bool, tag = "3")]
     pub active: bool,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AliasDomainUpdate {
+    #[prost(string, tag = "1")]
+    pub alias_domain: ::prost::alloc::string::String,
+    #[prost(string, optional, tag = "2")]
+    pub target_domain: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(bool, optional, tag = "3")]
+    pub active: ::core::option::Option<bool>,
 }
 /// A row of `mailbox`, without its password.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -165,6 +182,19 @@ pub struct Mailbox {
     pub quota: u64,
     #[prost(bool, tag = "5")]
     pub active: bool,
+    /// May submit mail; true where the tables have no such column.
+    #[prost(bool, tag = "6")]
+    pub smtp_active: bool,
+    #[prost(string, tag = "7")]
+    pub phone: ::prost::alloc::string::String,
+    #[prost(string, tag = "8")]
+    pub email_other: ::prost::alloc::string::String,
+    /// When the password expires, as the database says it; empty where it does not or is not known.
+    #[prost(string, tag = "9")]
+    pub password_expiry: ::prost::alloc::string::String,
+    /// Bytes in use as the table `quota2` (or `quota`) has it, where it does.
+    #[prost(uint64, optional, tag = "10")]
+    pub used: ::core::option::Option<u64>,
 }
 /// Carries a secret: the generated type has no Debug.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -182,6 +212,12 @@ pub struct NewMailbox {
     pub quota: u64,
     #[prost(bool, tag = "5")]
     pub active: bool,
+    #[prost(bool, tag = "6")]
+    pub smtp_active: bool,
+    #[prost(string, tag = "7")]
+    pub phone: ::prost::alloc::string::String,
+    #[prost(string, tag = "8")]
+    pub email_other: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct MailboxUpdate {
@@ -193,16 +229,50 @@ pub struct MailboxUpdate {
     pub quota: ::core::option::Option<u64>,
     #[prost(bool, optional, tag = "4")]
     pub active: ::core::option::Option<bool>,
+    #[prost(bool, optional, tag = "5")]
+    pub smtp_active: ::core::option::Option<bool>,
+    #[prost(string, optional, tag = "6")]
+    pub phone: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(string, optional, tag = "7")]
+    pub email_other: ::core::option::Option<::prost::alloc::string::String>,
 }
 /// Carries a secret: the generated type has no Debug.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 #[prost(skip_debug)]
 pub struct SetPasswordRequest {
+    /// The mailbox, or the name of the administrator.
     #[prost(string, tag = "1")]
     pub address: ::prost::alloc::string::String,
     /// The password in clear; authd hashes it.
     #[prost(bytes = "vec", tag = "2")]
     pub password: ::prost::alloc::vec::Vec<u8>,
+}
+/// A row of `mailbox_app_password`, without its password.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AppPassword {
+    #[prost(int64, tag = "1")]
+    pub id: i64,
+    #[prost(string, tag = "2")]
+    pub description: ::prost::alloc::string::String,
+}
+/// Carries a secret: the generated type has no Debug.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[prost(skip_debug)]
+pub struct NewAppPassword {
+    #[prost(string, tag = "1")]
+    pub address: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub description: ::prost::alloc::string::String,
+    /// The password in clear; authd hashes it.
+    #[prost(bytes = "vec", tag = "3")]
+    pub password: ::prost::alloc::vec::Vec<u8>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AppPasswordKey {
+    #[prost(string, tag = "1")]
+    pub address: ::prost::alloc::string::String,
+    #[prost(int64, tag = "2")]
+    pub id: i64,
 }
 /// A row of `alias`.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -210,7 +280,7 @@ pub struct Alias {
     /// The address, or `@domain`.
     #[prost(string, tag = "1")]
     pub address: ::prost::alloc::string::String,
-    /// The targets.
+    /// The targets, without that of the automatic reply.
     #[prost(string, repeated, tag = "2")]
     pub goto: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     #[prost(bool, tag = "3")]
@@ -218,16 +288,140 @@ pub struct Alias {
     /// Only in answers: the row stands for a mailbox.
     #[prost(bool, tag = "4")]
     pub mirrors_mailbox: bool,
+    /// Only in answers: the automatic reply of the mailbox is on.
+    #[prost(bool, tag = "5")]
+    pub vacation: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct AliasUpdate {
     #[prost(string, tag = "1")]
     pub address: ::prost::alloc::string::String,
-    /// Replaces the list; empty leaves it alone.
+    /// Replaces the list; empty leaves it alone. The target of the automatic reply stays, and so does the
+    /// mailbox itself unless `keep_copy` says otherwise.
     #[prost(string, repeated, tag = "2")]
     pub goto: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     #[prost(bool, optional, tag = "3")]
     pub active: ::core::option::Option<bool>,
+    /// Whether the mailbox of this name keeps getting its mail.
+    #[prost(bool, optional, tag = "4")]
+    pub keep_copy: ::core::option::Option<bool>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListAdministratorsRequest {}
+/// A row of `admin` with those of `domain_admins`, without its password.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Administrator {
+    #[prost(string, tag = "1")]
+    pub username: ::prost::alloc::string::String,
+    /// May do everything, in all domains.
+    #[prost(bool, tag = "2")]
+    pub superadmin: bool,
+    #[prost(bool, tag = "3")]
+    pub active: bool,
+    /// The domains that are his.
+    #[prost(string, repeated, tag = "4")]
+    pub domains: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// Carries a secret: the generated type has no Debug.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[prost(skip_debug)]
+pub struct NewAdministrator {
+    #[prost(string, tag = "1")]
+    pub username: ::prost::alloc::string::String,
+    /// The password in clear; authd hashes it.
+    #[prost(bytes = "vec", tag = "2")]
+    pub password: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bool, tag = "3")]
+    pub superadmin: bool,
+    #[prost(bool, tag = "4")]
+    pub active: bool,
+    #[prost(string, repeated, tag = "5")]
+    pub domains: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AdministratorUpdate {
+    #[prost(string, tag = "1")]
+    pub username: ::prost::alloc::string::String,
+    #[prost(bool, optional, tag = "2")]
+    pub superadmin: ::core::option::Option<bool>,
+    #[prost(bool, optional, tag = "3")]
+    pub active: ::core::option::Option<bool>,
+    #[prost(string, repeated, tag = "4")]
+    pub add_domains: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(string, repeated, tag = "5")]
+    pub remove_domains: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// A row of `vacation`.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Vacation {
+    #[prost(string, tag = "1")]
+    pub address: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub subject: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub body: ::prost::alloc::string::String,
+    /// `YYYY-MM-DD HH:MM:SS` in the time zone of the database; a bare date is its first second.
+    #[prost(string, tag = "4")]
+    pub active_from: ::prost::alloc::string::String,
+    /// The same; a bare date is its last second.
+    #[prost(string, tag = "5")]
+    pub active_until: ::prost::alloc::string::String,
+    /// Seconds until the same sender is answered again: 0 never.
+    #[prost(int64, tag = "6")]
+    pub interval_time: i64,
+    /// Only in answers: the reply is on.
+    #[prost(bool, tag = "7")]
+    pub active: bool,
+}
+/// A row of `fetchmail`, without its password.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Fetchmail {
+    #[prost(int64, tag = "1")]
+    pub id: i64,
+    #[prost(string, tag = "2")]
+    pub mailbox: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub src_server: ::prost::alloc::string::String,
+    #[prost(string, tag = "4")]
+    pub src_user: ::prost::alloc::string::String,
+    #[prost(string, tag = "5")]
+    pub protocol: ::prost::alloc::string::String,
+    /// Minutes.
+    #[prost(int64, tag = "6")]
+    pub poll_time: i64,
+    #[prost(bool, tag = "7")]
+    pub active: bool,
+    #[prost(string, tag = "8")]
+    pub date: ::prost::alloc::string::String,
+    #[prost(string, tag = "9")]
+    pub returned_text: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListLogRequest {
+    /// Empty: all.
+    #[prost(string, tag = "1")]
+    pub domain: ::prost::alloc::string::String,
+    /// Most entries, at most 10000; 0 is 100.
+    #[prost(uint32, tag = "2")]
+    pub limit: u32,
+}
+/// A row of `log`.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LogEntry {
+    /// In the time zone of the database.
+    #[prost(string, tag = "1")]
+    pub timestamp: ::prost::alloc::string::String,
+    /// `name (address)`.
+    #[prost(string, tag = "2")]
+    pub username: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub domain: ::prost::alloc::string::String,
+    /// `create_domain`, `edit_mailbox`...
+    #[prost(string, tag = "4")]
+    pub action: ::prost::alloc::string::String,
+    /// What it was done to.
+    #[prost(string, tag = "5")]
+    pub data: ::prost::alloc::string::String,
 }
 /// Generated client implementations.
 pub mod admin_client {
@@ -345,7 +539,7 @@ pub mod admin_client {
                 .insert(GrpcMethod::new("postrider.admin.v1.Admin", "ListDomains"));
             self.inner.server_streaming(req, path, codec).await
         }
-        /// Adds a domain.
+        /// Adds a domain; with `alias_of` the alias domain row too.
         pub async fn create_domain(
             &mut self,
             request: impl tonic::IntoRequest<super::Domain>,
@@ -457,6 +651,30 @@ pub mod admin_client {
             req.extensions_mut()
                 .insert(
                     GrpcMethod::new("postrider.admin.v1.Admin", "CreateAliasDomain"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Changes what is present.
+        pub async fn update_alias_domain(
+            &mut self,
+            request: impl tonic::IntoRequest<super::AliasDomainUpdate>,
+        ) -> std::result::Result<tonic::Response<super::ChangeResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/postrider.admin.v1.Admin/UpdateAliasDomain",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("postrider.admin.v1.Admin", "UpdateAliasDomain"),
                 );
             self.inner.unary(req, path, codec).await
         }
@@ -575,7 +793,7 @@ pub mod admin_client {
                 .insert(GrpcMethod::new("postrider.admin.v1.Admin", "DeleteMailbox"));
             self.inner.unary(req, path, codec).await
         }
-        /// Sets a password.
+        /// Sets the password of a mailbox.
         pub async fn set_password(
             &mut self,
             request: impl tonic::IntoRequest<super::SetPasswordRequest>,
@@ -595,6 +813,79 @@ pub mod admin_client {
             let mut req = request.into_request();
             req.extensions_mut()
                 .insert(GrpcMethod::new("postrider.admin.v1.Admin", "SetPassword"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// The app passwords of one mailbox (PostfixAdmin 4).
+        pub async fn list_app_passwords(
+            &mut self,
+            request: impl tonic::IntoRequest<super::Name>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::AppPassword>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/postrider.admin.v1.Admin/ListAppPasswords",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("postrider.admin.v1.Admin", "ListAppPasswords"));
+            self.inner.server_streaming(req, path, codec).await
+        }
+        /// Adds an app password.
+        pub async fn create_app_password(
+            &mut self,
+            request: impl tonic::IntoRequest<super::NewAppPassword>,
+        ) -> std::result::Result<tonic::Response<super::ChangeResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/postrider.admin.v1.Admin/CreateAppPassword",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("postrider.admin.v1.Admin", "CreateAppPassword"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Deletes an app password.
+        pub async fn delete_app_password(
+            &mut self,
+            request: impl tonic::IntoRequest<super::AppPasswordKey>,
+        ) -> std::result::Result<tonic::Response<super::ChangeResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/postrider.admin.v1.Admin/DeleteAppPassword",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("postrider.admin.v1.Admin", "DeleteAppPassword"),
+                );
             self.inner.unary(req, path, codec).await
         }
         /// All aliases, or those of one domain; rows that merely mirror a mailbox too.
@@ -688,6 +979,251 @@ pub mod admin_client {
                 .insert(GrpcMethod::new("postrider.admin.v1.Admin", "DeleteAlias"));
             self.inner.unary(req, path, codec).await
         }
+        /// All administrators of the panel, by name.
+        pub async fn list_administrators(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListAdministratorsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::Administrator>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/postrider.admin.v1.Admin/ListAdministrators",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("postrider.admin.v1.Admin", "ListAdministrators"),
+                );
+            self.inner.server_streaming(req, path, codec).await
+        }
+        /// Adds an administrator.
+        pub async fn create_administrator(
+            &mut self,
+            request: impl tonic::IntoRequest<super::NewAdministrator>,
+        ) -> std::result::Result<tonic::Response<super::ChangeResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/postrider.admin.v1.Admin/CreateAdministrator",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("postrider.admin.v1.Admin", "CreateAdministrator"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Changes what is present.
+        pub async fn update_administrator(
+            &mut self,
+            request: impl tonic::IntoRequest<super::AdministratorUpdate>,
+        ) -> std::result::Result<tonic::Response<super::ChangeResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/postrider.admin.v1.Admin/UpdateAdministrator",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("postrider.admin.v1.Admin", "UpdateAdministrator"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Deletes an administrator with his rows of `domain_admins`.
+        pub async fn delete_administrator(
+            &mut self,
+            request: impl tonic::IntoRequest<super::Name>,
+        ) -> std::result::Result<tonic::Response<super::ChangeResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/postrider.admin.v1.Admin/DeleteAdministrator",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("postrider.admin.v1.Admin", "DeleteAdministrator"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Sets the password of an administrator.
+        pub async fn set_administrator_password(
+            &mut self,
+            request: impl tonic::IntoRequest<super::SetPasswordRequest>,
+        ) -> std::result::Result<tonic::Response<super::ChangeResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/postrider.admin.v1.Admin/SetAdministratorPassword",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "postrider.admin.v1.Admin",
+                        "SetAdministratorPassword",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// All rows of `vacation`, or those of one domain.
+        pub async fn list_vacations(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::Vacation>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/postrider.admin.v1.Admin/ListVacations",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("postrider.admin.v1.Admin", "ListVacations"));
+            self.inner.server_streaming(req, path, codec).await
+        }
+        /// Turns the automatic reply of a mailbox on, with this text; whoever was answered is forgotten.
+        pub async fn set_vacation(
+            &mut self,
+            request: impl tonic::IntoRequest<super::Vacation>,
+        ) -> std::result::Result<tonic::Response<super::ChangeResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/postrider.admin.v1.Admin/SetVacation",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("postrider.admin.v1.Admin", "SetVacation"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Turns it off; the text stays.
+        pub async fn clear_vacation(
+            &mut self,
+            request: impl tonic::IntoRequest<super::Name>,
+        ) -> std::result::Result<tonic::Response<super::ChangeResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/postrider.admin.v1.Admin/ClearVacation",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("postrider.admin.v1.Admin", "ClearVacation"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// All rows of `fetchmail`, or those of one domain, without their passwords.
+        pub async fn list_fetchmail(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::Fetchmail>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/postrider.admin.v1.Admin/ListFetchmail",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("postrider.admin.v1.Admin", "ListFetchmail"));
+            self.inner.server_streaming(req, path, codec).await
+        }
+        /// What administrators did, latest first.
+        pub async fn list_log(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListLogRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::LogEntry>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/postrider.admin.v1.Admin/ListLog",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("postrider.admin.v1.Admin", "ListLog"));
+            self.inner.server_streaming(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -717,7 +1253,7 @@ pub mod admin_server {
             tonic::Response<Self::ListDomainsStream>,
             tonic::Status,
         >;
-        /// Adds a domain.
+        /// Adds a domain; with `alias_of` the alias domain row too.
         async fn create_domain(
             &self,
             request: tonic::Request<super::Domain>,
@@ -750,6 +1286,11 @@ pub mod admin_server {
         async fn create_alias_domain(
             &self,
             request: tonic::Request<super::AliasDomain>,
+        ) -> std::result::Result<tonic::Response<super::ChangeResponse>, tonic::Status>;
+        /// Changes what is present.
+        async fn update_alias_domain(
+            &self,
+            request: tonic::Request<super::AliasDomainUpdate>,
         ) -> std::result::Result<tonic::Response<super::ChangeResponse>, tonic::Status>;
         /// Ends that.
         async fn delete_alias_domain(
@@ -785,10 +1326,34 @@ pub mod admin_server {
             &self,
             request: tonic::Request<super::Name>,
         ) -> std::result::Result<tonic::Response<super::ChangeResponse>, tonic::Status>;
-        /// Sets a password.
+        /// Sets the password of a mailbox.
         async fn set_password(
             &self,
             request: tonic::Request<super::SetPasswordRequest>,
+        ) -> std::result::Result<tonic::Response<super::ChangeResponse>, tonic::Status>;
+        /// Server streaming response type for the ListAppPasswords method.
+        type ListAppPasswordsStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::AppPassword, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// The app passwords of one mailbox (PostfixAdmin 4).
+        async fn list_app_passwords(
+            &self,
+            request: tonic::Request<super::Name>,
+        ) -> std::result::Result<
+            tonic::Response<Self::ListAppPasswordsStream>,
+            tonic::Status,
+        >;
+        /// Adds an app password.
+        async fn create_app_password(
+            &self,
+            request: tonic::Request<super::NewAppPassword>,
+        ) -> std::result::Result<tonic::Response<super::ChangeResponse>, tonic::Status>;
+        /// Deletes an app password.
+        async fn delete_app_password(
+            &self,
+            request: tonic::Request<super::AppPasswordKey>,
         ) -> std::result::Result<tonic::Response<super::ChangeResponse>, tonic::Status>;
         /// Server streaming response type for the ListAliases method.
         type ListAliasesStream: tonic::codegen::tokio_stream::Stream<
@@ -819,6 +1384,89 @@ pub mod admin_server {
             &self,
             request: tonic::Request<super::Name>,
         ) -> std::result::Result<tonic::Response<super::ChangeResponse>, tonic::Status>;
+        /// Server streaming response type for the ListAdministrators method.
+        type ListAdministratorsStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::Administrator, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// All administrators of the panel, by name.
+        async fn list_administrators(
+            &self,
+            request: tonic::Request<super::ListAdministratorsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<Self::ListAdministratorsStream>,
+            tonic::Status,
+        >;
+        /// Adds an administrator.
+        async fn create_administrator(
+            &self,
+            request: tonic::Request<super::NewAdministrator>,
+        ) -> std::result::Result<tonic::Response<super::ChangeResponse>, tonic::Status>;
+        /// Changes what is present.
+        async fn update_administrator(
+            &self,
+            request: tonic::Request<super::AdministratorUpdate>,
+        ) -> std::result::Result<tonic::Response<super::ChangeResponse>, tonic::Status>;
+        /// Deletes an administrator with his rows of `domain_admins`.
+        async fn delete_administrator(
+            &self,
+            request: tonic::Request<super::Name>,
+        ) -> std::result::Result<tonic::Response<super::ChangeResponse>, tonic::Status>;
+        /// Sets the password of an administrator.
+        async fn set_administrator_password(
+            &self,
+            request: tonic::Request<super::SetPasswordRequest>,
+        ) -> std::result::Result<tonic::Response<super::ChangeResponse>, tonic::Status>;
+        /// Server streaming response type for the ListVacations method.
+        type ListVacationsStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::Vacation, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// All rows of `vacation`, or those of one domain.
+        async fn list_vacations(
+            &self,
+            request: tonic::Request<super::ListRequest>,
+        ) -> std::result::Result<
+            tonic::Response<Self::ListVacationsStream>,
+            tonic::Status,
+        >;
+        /// Turns the automatic reply of a mailbox on, with this text; whoever was answered is forgotten.
+        async fn set_vacation(
+            &self,
+            request: tonic::Request<super::Vacation>,
+        ) -> std::result::Result<tonic::Response<super::ChangeResponse>, tonic::Status>;
+        /// Turns it off; the text stays.
+        async fn clear_vacation(
+            &self,
+            request: tonic::Request<super::Name>,
+        ) -> std::result::Result<tonic::Response<super::ChangeResponse>, tonic::Status>;
+        /// Server streaming response type for the ListFetchmail method.
+        type ListFetchmailStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::Fetchmail, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// All rows of `fetchmail`, or those of one domain, without their passwords.
+        async fn list_fetchmail(
+            &self,
+            request: tonic::Request<super::ListRequest>,
+        ) -> std::result::Result<
+            tonic::Response<Self::ListFetchmailStream>,
+            tonic::Status,
+        >;
+        /// Server streaming response type for the ListLog method.
+        type ListLogStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::LogEntry, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// What administrators did, latest first.
+        async fn list_log(
+            &self,
+            request: tonic::Request<super::ListLogRequest>,
+        ) -> std::result::Result<tonic::Response<Self::ListLogStream>, tonic::Status>;
     }
     #[derive(Debug)]
     pub struct AdminServer<T> {
@@ -1160,6 +1808,49 @@ pub mod admin_server {
                     };
                     Box::pin(fut)
                 }
+                "/postrider.admin.v1.Admin/UpdateAliasDomain" => {
+                    #[allow(non_camel_case_types)]
+                    struct UpdateAliasDomainSvc<T: Admin>(pub Arc<T>);
+                    impl<T: Admin> tonic::server::UnaryService<super::AliasDomainUpdate>
+                    for UpdateAliasDomainSvc<T> {
+                        type Response = super::ChangeResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::AliasDomainUpdate>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Admin>::update_alias_domain(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = UpdateAliasDomainSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
                 "/postrider.admin.v1.Admin/DeleteAliasDomain" => {
                     #[allow(non_camel_case_types)]
                     struct DeleteAliasDomainSvc<T: Admin>(pub Arc<T>);
@@ -1421,6 +2112,136 @@ pub mod admin_server {
                     };
                     Box::pin(fut)
                 }
+                "/postrider.admin.v1.Admin/ListAppPasswords" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListAppPasswordsSvc<T: Admin>(pub Arc<T>);
+                    impl<T: Admin> tonic::server::ServerStreamingService<super::Name>
+                    for ListAppPasswordsSvc<T> {
+                        type Response = super::AppPassword;
+                        type ResponseStream = T::ListAppPasswordsStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::Name>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Admin>::list_app_passwords(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListAppPasswordsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/postrider.admin.v1.Admin/CreateAppPassword" => {
+                    #[allow(non_camel_case_types)]
+                    struct CreateAppPasswordSvc<T: Admin>(pub Arc<T>);
+                    impl<T: Admin> tonic::server::UnaryService<super::NewAppPassword>
+                    for CreateAppPasswordSvc<T> {
+                        type Response = super::ChangeResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::NewAppPassword>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Admin>::create_app_password(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CreateAppPasswordSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/postrider.admin.v1.Admin/DeleteAppPassword" => {
+                    #[allow(non_camel_case_types)]
+                    struct DeleteAppPasswordSvc<T: Admin>(pub Arc<T>);
+                    impl<T: Admin> tonic::server::UnaryService<super::AppPasswordKey>
+                    for DeleteAppPasswordSvc<T> {
+                        type Response = super::ChangeResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::AppPasswordKey>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Admin>::delete_app_password(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = DeleteAppPasswordSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
                 "/postrider.admin.v1.Admin/ListAliases" => {
                     #[allow(non_camel_case_types)]
                     struct ListAliasesSvc<T: Admin>(pub Arc<T>);
@@ -1592,6 +2413,452 @@ pub mod admin_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/postrider.admin.v1.Admin/ListAdministrators" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListAdministratorsSvc<T: Admin>(pub Arc<T>);
+                    impl<
+                        T: Admin,
+                    > tonic::server::ServerStreamingService<
+                        super::ListAdministratorsRequest,
+                    > for ListAdministratorsSvc<T> {
+                        type Response = super::Administrator;
+                        type ResponseStream = T::ListAdministratorsStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListAdministratorsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Admin>::list_administrators(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListAdministratorsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/postrider.admin.v1.Admin/CreateAdministrator" => {
+                    #[allow(non_camel_case_types)]
+                    struct CreateAdministratorSvc<T: Admin>(pub Arc<T>);
+                    impl<T: Admin> tonic::server::UnaryService<super::NewAdministrator>
+                    for CreateAdministratorSvc<T> {
+                        type Response = super::ChangeResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::NewAdministrator>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Admin>::create_administrator(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CreateAdministratorSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/postrider.admin.v1.Admin/UpdateAdministrator" => {
+                    #[allow(non_camel_case_types)]
+                    struct UpdateAdministratorSvc<T: Admin>(pub Arc<T>);
+                    impl<
+                        T: Admin,
+                    > tonic::server::UnaryService<super::AdministratorUpdate>
+                    for UpdateAdministratorSvc<T> {
+                        type Response = super::ChangeResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::AdministratorUpdate>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Admin>::update_administrator(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = UpdateAdministratorSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/postrider.admin.v1.Admin/DeleteAdministrator" => {
+                    #[allow(non_camel_case_types)]
+                    struct DeleteAdministratorSvc<T: Admin>(pub Arc<T>);
+                    impl<T: Admin> tonic::server::UnaryService<super::Name>
+                    for DeleteAdministratorSvc<T> {
+                        type Response = super::ChangeResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::Name>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Admin>::delete_administrator(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = DeleteAdministratorSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/postrider.admin.v1.Admin/SetAdministratorPassword" => {
+                    #[allow(non_camel_case_types)]
+                    struct SetAdministratorPasswordSvc<T: Admin>(pub Arc<T>);
+                    impl<T: Admin> tonic::server::UnaryService<super::SetPasswordRequest>
+                    for SetAdministratorPasswordSvc<T> {
+                        type Response = super::ChangeResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::SetPasswordRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Admin>::set_administrator_password(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = SetAdministratorPasswordSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/postrider.admin.v1.Admin/ListVacations" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListVacationsSvc<T: Admin>(pub Arc<T>);
+                    impl<
+                        T: Admin,
+                    > tonic::server::ServerStreamingService<super::ListRequest>
+                    for ListVacationsSvc<T> {
+                        type Response = super::Vacation;
+                        type ResponseStream = T::ListVacationsStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Admin>::list_vacations(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListVacationsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/postrider.admin.v1.Admin/SetVacation" => {
+                    #[allow(non_camel_case_types)]
+                    struct SetVacationSvc<T: Admin>(pub Arc<T>);
+                    impl<T: Admin> tonic::server::UnaryService<super::Vacation>
+                    for SetVacationSvc<T> {
+                        type Response = super::ChangeResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::Vacation>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Admin>::set_vacation(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = SetVacationSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/postrider.admin.v1.Admin/ClearVacation" => {
+                    #[allow(non_camel_case_types)]
+                    struct ClearVacationSvc<T: Admin>(pub Arc<T>);
+                    impl<T: Admin> tonic::server::UnaryService<super::Name>
+                    for ClearVacationSvc<T> {
+                        type Response = super::ChangeResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::Name>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Admin>::clear_vacation(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ClearVacationSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/postrider.admin.v1.Admin/ListFetchmail" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListFetchmailSvc<T: Admin>(pub Arc<T>);
+                    impl<
+                        T: Admin,
+                    > tonic::server::ServerStreamingService<super::ListRequest>
+                    for ListFetchmailSvc<T> {
+                        type Response = super::Fetchmail;
+                        type ResponseStream = T::ListFetchmailStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Admin>::list_fetchmail(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListFetchmailSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/postrider.admin.v1.Admin/ListLog" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListLogSvc<T: Admin>(pub Arc<T>);
+                    impl<
+                        T: Admin,
+                    > tonic::server::ServerStreamingService<super::ListLogRequest>
+                    for ListLogSvc<T> {
+                        type Response = super::LogEntry;
+                        type ResponseStream = T::ListLogStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListLogRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Admin>::list_log(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListLogSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

@@ -52,10 +52,8 @@ async fn list<R, T: From<R>>(
 }
 
 /// The domain that a list is restricted to.
-fn restriction(request: &pb::ListRequest) -> Result<Option<Domain>, Status> {
-    Ok((!request.domain.is_empty())
-        .then(|| domain(&request.domain))
-        .transpose()?)
+fn restriction(name: &str) -> Result<Option<Domain>, Status> {
+    Ok((!name.is_empty()).then(|| domain(name)).transpose()?)
 }
 
 #[tonic::async_trait]
@@ -64,6 +62,11 @@ impl<A: Admin> pb::admin_server::Admin for Service<A> {
     type ListAliasDomainsStream = Rows<pb::AliasDomain>;
     type ListMailboxesStream = Rows<pb::Mailbox>;
     type ListAliasesStream = Rows<pb::Alias>;
+    type ListAppPasswordsStream = Rows<pb::AppPassword>;
+    type ListAdministratorsStream = Rows<pb::Administrator>;
+    type ListVacationsStream = Rows<pb::Vacation>;
+    type ListFetchmailStream = Rows<pb::Fetchmail>;
+    type ListLogStream = Rows<pb::LogEntry>;
 
     async fn list_domains(
         &self,
@@ -94,12 +97,18 @@ impl<A: Admin> pb::admin_server::Admin for Service<A> {
         request: Request<pb::ListRequest>,
     ) -> Result<Response<Self::ListAliasDomainsStream>, Status> {
         let (admin, request) = self.open(request)?;
-        list(admin.alias_domains(restriction(&request)?)).await
+        list(admin.alias_domains(restriction(&request.domain)?)).await
     }
 
     async fn create_alias_domain(&self, request: Request<pb::AliasDomain>) -> Changed {
         let (admin, request) = self.open(request)?;
         change(admin.create_alias_domain(request.try_into()?)).await
+    }
+
+    async fn update_alias_domain(&self, request: Request<pb::AliasDomainUpdate>) -> Changed {
+        let (admin, request) = self.open(request)?;
+        let (name, update) = request.try_into()?;
+        change(admin.update_alias_domain(name, update)).await
     }
 
     async fn delete_alias_domain(&self, request: Request<pb::Name>) -> Changed {
@@ -112,7 +121,7 @@ impl<A: Admin> pb::admin_server::Admin for Service<A> {
         request: Request<pb::ListRequest>,
     ) -> Result<Response<Self::ListMailboxesStream>, Status> {
         let (admin, request) = self.open(request)?;
-        list(admin.mailboxes(restriction(&request)?)).await
+        list(admin.mailboxes(restriction(&request.domain)?)).await
     }
 
     async fn create_mailbox(&self, request: Request<pb::NewMailbox>) -> Changed {
@@ -136,12 +145,30 @@ impl<A: Admin> pb::admin_server::Admin for Service<A> {
         change(admin.set_password(address(&request.address)?, Secret::new(request.password))).await
     }
 
+    async fn list_app_passwords(
+        &self,
+        request: Request<pb::Name>,
+    ) -> Result<Response<Self::ListAppPasswordsStream>, Status> {
+        let (admin, request) = self.open(request)?;
+        list(admin.app_passwords(address(&request.name)?)).await
+    }
+
+    async fn create_app_password(&self, request: Request<pb::NewAppPassword>) -> Changed {
+        let (admin, request) = self.open(request)?;
+        change(admin.create_app_password(request.try_into()?)).await
+    }
+
+    async fn delete_app_password(&self, request: Request<pb::AppPasswordKey>) -> Changed {
+        let (admin, request) = self.open(request)?;
+        change(admin.delete_app_password(address(&request.address)?, request.id)).await
+    }
+
     async fn list_aliases(
         &self,
         request: Request<pb::ListRequest>,
     ) -> Result<Response<Self::ListAliasesStream>, Status> {
         let (admin, request) = self.open(request)?;
-        list(admin.aliases(restriction(&request)?)).await
+        list(admin.aliases(restriction(&request.domain)?)).await
     }
 
     async fn create_alias(&self, request: Request<pb::Alias>) -> Changed {
@@ -158,5 +185,68 @@ impl<A: Admin> pb::admin_server::Admin for Service<A> {
     async fn delete_alias(&self, request: Request<pb::Name>) -> Changed {
         let (admin, request) = self.open(request)?;
         change(admin.delete_alias(request.name)).await
+    }
+    async fn list_administrators(
+        &self,
+        request: Request<pb::ListAdministratorsRequest>,
+    ) -> Result<Response<Self::ListAdministratorsStream>, Status> {
+        let (admin, _) = self.open(request)?;
+        list(admin.administrators()).await
+    }
+
+    async fn create_administrator(&self, request: Request<pb::NewAdministrator>) -> Changed {
+        let (admin, request) = self.open(request)?;
+        change(admin.create_administrator(request.try_into()?)).await
+    }
+
+    async fn update_administrator(&self, request: Request<pb::AdministratorUpdate>) -> Changed {
+        let (admin, request) = self.open(request)?;
+        let (name, update) = request.try_into()?;
+        change(admin.update_administrator(name, update)).await
+    }
+
+    async fn delete_administrator(&self, request: Request<pb::Name>) -> Changed {
+        let (admin, request) = self.open(request)?;
+        change(admin.delete_administrator(request.name)).await
+    }
+
+    async fn set_administrator_password(&self, request: Request<pb::SetPasswordRequest>) -> Changed {
+        let (admin, request) = self.open(request)?;
+        let password = Secret::new(request.password);
+        change(admin.set_administrator_password(request.address, password)).await
+    }
+
+    async fn list_vacations(
+        &self,
+        request: Request<pb::ListRequest>,
+    ) -> Result<Response<Self::ListVacationsStream>, Status> {
+        let (admin, request) = self.open(request)?;
+        list(admin.vacations(restriction(&request.domain)?)).await
+    }
+
+    async fn set_vacation(&self, request: Request<pb::Vacation>) -> Changed {
+        let (admin, request) = self.open(request)?;
+        change(admin.set_vacation(request.try_into()?)).await
+    }
+
+    async fn clear_vacation(&self, request: Request<pb::Name>) -> Changed {
+        let (admin, request) = self.open(request)?;
+        change(admin.clear_vacation(address(&request.name)?)).await
+    }
+
+    async fn list_fetchmail(
+        &self,
+        request: Request<pb::ListRequest>,
+    ) -> Result<Response<Self::ListFetchmailStream>, Status> {
+        let (admin, request) = self.open(request)?;
+        list(admin.fetchmail(restriction(&request.domain)?)).await
+    }
+
+    async fn list_log(
+        &self,
+        request: Request<pb::ListLogRequest>,
+    ) -> Result<Response<Self::ListLogStream>, Status> {
+        let (admin, request) = self.open(request)?;
+        list(admin.log(restriction(&request.domain)?, request.limit)).await
     }
 }

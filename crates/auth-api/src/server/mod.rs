@@ -20,8 +20,9 @@ use tonic::transport::Server;
 use tonic::{Request, Status};
 
 use crate::admin::{
-    AdminError, AliasDomainRecord, AliasRecord, AliasUpdate, DomainRecord, DomainUpdate, MailboxRecord,
-    MailboxUpdate, NewMailbox,
+    AdminError, AdministratorRecord, AdministratorUpdate, AliasDomainRecord, AliasDomainUpdate, AliasRecord,
+    AliasUpdate, AppPasswordRecord, DomainRecord, DomainUpdate, FetchmailRecord, LogEntry, MailboxRecord,
+    MailboxUpdate, NewAdministrator, NewAppPassword, NewMailbox, VacationRecord,
 };
 use crate::directory::{MailboxAnswer, Recipient, Resolution, Route, SenderLogin};
 use crate::pb;
@@ -159,6 +160,12 @@ pub trait Admin: Send + Sync + 'static {
         &self,
         record: AliasDomainRecord,
     ) -> impl Future<Output = Result<(), AdminError>> + Send;
+    /// Changes whom it mirrors, or whether.
+    fn update_alias_domain(
+        &self,
+        domain: Domain,
+        update: AliasDomainUpdate,
+    ) -> impl Future<Output = Result<(), AdminError>> + Send;
     /// Ends that.
     fn delete_alias_domain(&self, domain: Domain) -> impl Future<Output = Result<(), AdminError>> + Send;
 
@@ -184,6 +191,21 @@ pub trait Admin: Send + Sync + 'static {
         password: Secret,
     ) -> impl Future<Output = Result<(), AdminError>> + Send;
 
+    /// The app passwords of a mailbox.
+    fn app_passwords(
+        &self,
+        address: Address,
+    ) -> impl Future<Output = Result<Vec<AppPasswordRecord>, Unavailable>> + Send;
+    /// Adds an app password.
+    fn create_app_password(&self, new: NewAppPassword)
+    -> impl Future<Output = Result<(), AdminError>> + Send;
+    /// Deletes an app password.
+    fn delete_app_password(
+        &self,
+        address: Address,
+        id: i64,
+    ) -> impl Future<Output = Result<(), AdminError>> + Send;
+
     /// All aliases, or those of one domain.
     fn aliases(
         &self,
@@ -199,6 +221,51 @@ pub trait Admin: Send + Sync + 'static {
     ) -> impl Future<Output = Result<(), AdminError>> + Send;
     /// Deletes an alias.
     fn delete_alias(&self, address: String) -> impl Future<Output = Result<(), AdminError>> + Send;
+
+    /// All administrators.
+    fn administrators(&self) -> impl Future<Output = Result<Vec<AdministratorRecord>, Unavailable>> + Send;
+    /// Adds an administrator.
+    fn create_administrator(
+        &self,
+        new: NewAdministrator,
+    ) -> impl Future<Output = Result<(), AdminError>> + Send;
+    /// Changes an administrator.
+    fn update_administrator(
+        &self,
+        username: String,
+        update: AdministratorUpdate,
+    ) -> impl Future<Output = Result<(), AdminError>> + Send;
+    /// Deletes an administrator.
+    fn delete_administrator(&self, username: String) -> impl Future<Output = Result<(), AdminError>> + Send;
+    /// Sets an administrator's password.
+    fn set_administrator_password(
+        &self,
+        username: String,
+        password: Secret,
+    ) -> impl Future<Output = Result<(), AdminError>> + Send;
+
+    /// All automatic replies, or those of one domain.
+    fn vacations(
+        &self,
+        domain: Option<Domain>,
+    ) -> impl Future<Output = Result<Vec<VacationRecord>, Unavailable>> + Send;
+    /// Turns an automatic reply on.
+    fn set_vacation(&self, record: VacationRecord) -> impl Future<Output = Result<(), AdminError>> + Send;
+    /// Turns it off.
+    fn clear_vacation(&self, address: Address) -> impl Future<Output = Result<(), AdminError>> + Send;
+
+    /// All rows of fetchmail, or those of one domain.
+    fn fetchmail(
+        &self,
+        domain: Option<Domain>,
+    ) -> impl Future<Output = Result<Vec<FetchmailRecord>, Unavailable>> + Send;
+
+    /// The latest entries of the log, of all domains or one.
+    fn log(
+        &self,
+        domain: Option<Domain>,
+        limit: u32,
+    ) -> impl Future<Output = Result<Vec<LogEntry>, Unavailable>> + Send;
 }
 
 /// How much a role's socket takes.

@@ -4,8 +4,9 @@ use mail_types::{Address, Domain, Secret};
 
 use super::{Admin, Directory, Exchange, Logins};
 use crate::admin::{
-    AdminError, AliasDomainRecord, AliasRecord, AliasUpdate, DomainRecord, DomainUpdate, MailboxRecord,
-    MailboxUpdate, NewMailbox,
+    AdminError, AdministratorRecord, AdministratorUpdate, AliasDomainRecord, AliasDomainUpdate, AliasRecord,
+    AliasUpdate, AppPasswordRecord, DomainRecord, DomainUpdate, FetchmailRecord, LogEntry, MailboxRecord,
+    MailboxUpdate, NewAdministrator, NewAppPassword, NewMailbox, VacationRecord,
 };
 use crate::directory::{MailboxAnswer, Recipient, Resolution, Route, SenderLogin};
 use crate::sasl::{LoginContext, LoginStep};
@@ -71,6 +72,9 @@ impl Admin for Unserved {
     async fn create_alias_domain(&self, _: AliasDomainRecord) -> Result<(), AdminError> {
         Err(not_served().into())
     }
+    async fn update_alias_domain(&self, _: Domain, _: AliasDomainUpdate) -> Result<(), AdminError> {
+        Err(not_served().into())
+    }
     async fn delete_alias_domain(&self, _: Domain) -> Result<(), AdminError> {
         Err(not_served().into())
     }
@@ -89,6 +93,15 @@ impl Admin for Unserved {
     async fn set_password(&self, _: Address, _: Secret) -> Result<(), AdminError> {
         Err(not_served().into())
     }
+    async fn app_passwords(&self, _: Address) -> Result<Vec<AppPasswordRecord>, Unavailable> {
+        Err(not_served())
+    }
+    async fn create_app_password(&self, _: NewAppPassword) -> Result<(), AdminError> {
+        Err(not_served().into())
+    }
+    async fn delete_app_password(&self, _: Address, _: i64) -> Result<(), AdminError> {
+        Err(not_served().into())
+    }
     async fn aliases(&self, _: Option<Domain>) -> Result<Vec<AliasRecord>, Unavailable> {
         Err(not_served())
     }
@@ -100,5 +113,35 @@ impl Admin for Unserved {
     }
     async fn delete_alias(&self, _: String) -> Result<(), AdminError> {
         Err(not_served().into())
+    }
+    async fn administrators(&self) -> Result<Vec<AdministratorRecord>, Unavailable> {
+        Err(not_served())
+    }
+    async fn create_administrator(&self, _: NewAdministrator) -> Result<(), AdminError> {
+        Err(not_served().into())
+    }
+    async fn update_administrator(&self, _: String, _: AdministratorUpdate) -> Result<(), AdminError> {
+        Err(not_served().into())
+    }
+    async fn delete_administrator(&self, _: String) -> Result<(), AdminError> {
+        Err(not_served().into())
+    }
+    async fn set_administrator_password(&self, _: String, _: Secret) -> Result<(), AdminError> {
+        Err(not_served().into())
+    }
+    async fn vacations(&self, _: Option<Domain>) -> Result<Vec<VacationRecord>, Unavailable> {
+        Err(not_served())
+    }
+    async fn set_vacation(&self, _: VacationRecord) -> Result<(), AdminError> {
+        Err(not_served().into())
+    }
+    async fn clear_vacation(&self, _: Address) -> Result<(), AdminError> {
+        Err(not_served().into())
+    }
+    async fn fetchmail(&self, _: Option<Domain>) -> Result<Vec<FetchmailRecord>, Unavailable> {
+        Err(not_served())
+    }
+    async fn log(&self, _: Option<Domain>, _: u32) -> Result<Vec<LogEntry>, Unavailable> {
+        Err(not_served())
     }
 }

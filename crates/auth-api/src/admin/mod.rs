@@ -1,6 +1,14 @@
 //! Administration: what PostfixAdmin does with its tables, as far as the Admin service goes.
 
+mod accounts;
+mod panel;
+
 use mail_types::{Address, Domain, Secret};
+
+pub use self::accounts::{
+    AdministratorRecord, AdministratorUpdate, AppPasswordRecord, NewAdministrator, NewAppPassword,
+};
+pub use self::panel::{FetchmailRecord, LogEntry, VacationRecord};
 
 /// A row of `domain`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +31,10 @@ pub struct DomainRecord {
     pub maxquota: i64,
     /// Sum of the quotas of all mailboxes, same unit: 0 unlimited, -1 off. 0 where the schema has no column.
     pub quota: i64,
+    /// Days that a password lives: 0 for ever.
+    pub password_expiry: i64,
+    /// The domain that this one mirrors, where it is an alias domain (active or not).
+    pub alias_of: Option<Domain>,
 }
 
 impl DomainRecord {
@@ -38,6 +50,8 @@ impl DomainRecord {
             mailboxes: 0,
             maxquota: 0,
             quota: 0,
+            password_expiry: 0,
+            alias_of: None,
         }
     }
 }
@@ -61,6 +75,8 @@ pub struct DomainUpdate {
     pub maxquota: Option<i64>,
     /// See [`DomainRecord::quota`].
     pub quota: Option<i64>,
+    /// See [`DomainRecord::password_expiry`].
+    pub password_expiry: Option<i64>,
 }
 
 /// A row of `alias_domain`.
@@ -72,6 +88,15 @@ pub struct AliasDomainRecord {
     pub target_domain: Domain,
     /// False: does not mirror.
     pub active: bool,
+}
+
+/// What to change in a row of `alias_domain`; `None` leaves a column alone.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AliasDomainUpdate {
+    /// See [`AliasDomainRecord::target_domain`].
+    pub target_domain: Option<Domain>,
+    /// See [`AliasDomainRecord::active`].
+    pub active: Option<bool>,
 }
 
 /// A row of `mailbox`, without its password.
@@ -87,6 +112,17 @@ pub struct MailboxRecord {
     pub quota: u64,
     /// False: does not exist.
     pub active: bool,
+    /// May submit mail; true where the tables have no such column.
+    pub smtp_active: bool,
+    /// Where the person can be reached otherwise.
+    pub phone: String,
+    /// The same by mail.
+    pub email_other: String,
+    /// When the password expires, in the time zone of the database; empty where it does not, or where the
+    /// tables have no such column.
+    pub password_expiry: String,
+    /// Bytes in use as the tables `quota2` or `quota` have it.
+    pub used: Option<u64>,
 }
 
 /// A mailbox to be made; authd hashes the password and chooses the path.
@@ -102,6 +138,28 @@ pub struct NewMailbox {
     pub quota: u64,
     /// False: does not exist for mail.
     pub active: bool,
+    /// See [`MailboxRecord::smtp_active`].
+    pub smtp_active: bool,
+    /// See [`MailboxRecord::phone`].
+    pub phone: String,
+    /// See [`MailboxRecord::email_other`].
+    pub email_other: String,
+}
+
+impl NewMailbox {
+    /// An active mailbox without name and quota.
+    pub fn new(address: Address, password: Secret) -> Self {
+        Self {
+            address,
+            name: String::new(),
+            password,
+            quota: 0,
+            active: true,
+            smtp_active: true,
+            phone: String::new(),
+            email_other: String::new(),
+        }
+    }
 }
 
 /// What to change in a row of `mailbox`; `None` leaves a column alone.
@@ -113,6 +171,12 @@ pub struct MailboxUpdate {
     pub quota: Option<u64>,
     /// See [`MailboxRecord::active`]. The alias row of the mailbox follows.
     pub active: Option<bool>,
+    /// See [`MailboxRecord::smtp_active`].
+    pub smtp_active: Option<bool>,
+    /// See [`MailboxRecord::phone`].
+    pub phone: Option<String>,
+    /// See [`MailboxRecord::email_other`].
+    pub email_other: Option<String>,
 }
 
 /// A row of `alias`.
@@ -120,21 +184,39 @@ pub struct MailboxUpdate {
 pub struct AliasRecord {
     /// The address, or `@domain` for a catch-all.
     pub address: String,
-    /// The targets; `@other` as first keeps the local part.
+    /// The targets; `@other` as first keeps the local part. That of the automatic reply is not among them.
     pub goto: Vec<String>,
     /// False: does not exist.
     pub active: bool,
     /// Whether it is the row that stands for a mailbox; ignored in requests.
     pub mirrors_mailbox: bool,
+    /// Whether the automatic reply of the mailbox is on; ignored in requests.
+    pub vacation: bool,
+}
+
+impl AliasRecord {
+    /// An active alias.
+    pub fn new(address: impl Into<String>, goto: Vec<String>) -> Self {
+        Self {
+            address: address.into(),
+            goto,
+            active: true,
+            mirrors_mailbox: false,
+            vacation: false,
+        }
+    }
 }
 
 /// What to change in a row of `alias`; `None` leaves a column alone.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AliasUpdate {
-    /// The new list, not empty.
+    /// The new list, not empty. The target of the automatic reply stays, and so does the mailbox of this
+    /// name unless `keep_copy` says otherwise.
     pub goto: Option<Vec<String>>,
     /// See [`AliasRecord::active`].
     pub active: Option<bool>,
+    /// Whether the mailbox of this name keeps getting its mail.
+    pub keep_copy: Option<bool>,
 }
 
 /// Why a change was not made.
