@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use auth_api::Role;
 use config::{Backend as AuthdBackend, Config, DatabaseTls, MaildirLayout, NewPasswords, UnmarkedPasswords};
+use mail_types::Domain;
 use sasl::password::{NewScheme, Reading, Unmarked};
 
 use crate::database::mysql;
@@ -23,6 +24,8 @@ pub struct Settings {
     pub profile: Profile,
     /// The copy for the time when the database is away; `None`: there is none.
     pub replica: Option<replica::Settings>,
+    /// The same with another account, for the Admin service.
+    pub admin_mysql: Option<mysql::Settings>,
     /// First and longest wait after a wrong password.
     pub auth_failure_delay: (Duration, Duration),
     /// Passwords that may wait to be checked. Takes effect at a restart.
@@ -47,7 +50,7 @@ pub enum Backend {
 }
 
 /// How new rows look.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct AdminRules {
     /// The scheme of new passwords.
     pub scheme: NewScheme,
@@ -55,6 +58,21 @@ pub struct AdminRules {
     pub layout: MaildirLayout,
     /// Bytes in one unit of domain.maxquota and domain.quota.
     pub quota_multiplier: u64,
+    /// What new passwords need.
+    pub passwords: PasswordRules,
+    /// The domain of automatic replies; `None`: they cannot be turned on.
+    pub vacation_domain: Option<Domain>,
+}
+
+/// What a new password needs at least.
+#[derive(Debug, Clone, Copy)]
+pub struct PasswordRules {
+    /// Characters.
+    pub min_length: usize,
+    /// Letters among them.
+    pub min_letters: usize,
+    /// Digits among them.
+    pub min_digits: usize,
 }
 
 /// The configuration cannot be used.
@@ -79,12 +97,19 @@ pub enum SettingsError {
         /// Why not.
         source: std::io::Error,
     },
+    /// The file with the password of the account for changes cannot be used.
+    #[error("[authd.mysql] admin_password_file")]
+    AdminPassword(#[source] config::SecretFileError),
 }
 
 impl Settings {
     /// Reads the sections; reads the password file too.
     pub fn new(config: &Config) -> Result<Self, SettingsError> {
         let (general, authd) = (&config.general, &config.authd);
+        let admin_mysql = match authd.backend {
+            AuthdBackend::Mysql => admin_settings(&authd.mysql)?,
+            AuthdBackend::Sqlite => None,
+        };
         let backend = match authd.backend {
             AuthdBackend::Sqlite => Backend::Sqlite(authd.sqlite_path(general)),
             AuthdBackend::Mysql => Backend::Mysql(Box::new(mysql_settings(&authd.mysql)?)),
@@ -101,6 +126,7 @@ impl Settings {
             backend,
             profile: Profile::new(config),
             replica: replica_settings(config),
+            admin_mysql,
             auth_failure_delay: (
                 authd.auth_failure_delay.get(),
                 authd.auth_failure_delay_limit.get(),
@@ -112,6 +138,12 @@ impl Settings {
                 scheme: new_scheme(authd.new_passwords),
                 layout: authd.maildir_layout,
                 quota_multiplier: authd.quota_multiplier,
+                passwords: PasswordRules {
+                    min_length: authd.password_min_length as usize,
+                    min_letters: authd.password_min_letters as usize,
+                    min_digits: authd.password_min_digits as usize,
+                },
+                vacation_domain: general.vacation_domain.as_ref().map(|name| name.domain().clone()),
             },
             sockets: Role::ALL
                 .map(|role| (role, general.authd_socket(role.as_str())))
@@ -216,3 +248,23 @@ fn tls_files(mysql: &config::Mysql) -> Result<mysql::Tls, SettingsError> {
         identity,
     })
 }
+/// The server with the account for changes, where there is one.
+fn admin_settings(mysql: &config::Mysql) -> Result<Option<mysql::Settings>, SettingsError> {
+    let Some(user) = &mysql.admin_user else {
+        return Ok(None);
+    };
+    let password = mysql
+        .admin_password_file
+        .as_ref()
+        .map(config::SecretFile::read_line)
+        .transpose();
+    Ok(Some(mysql::Settings {
+        user: user.clone(),
+        password: password.map_err(SettingsError::AdminPassword)?,
+        pool_size: ADMIN_POOL,
+        ..mysql_settings(mysql)?
+    }))
+}
+
+/// Changes that are made at the same time.
+const ADMIN_POOL: usize = 2;

@@ -20,8 +20,10 @@ pub struct Site {
     pub settings: Settings,
     /// What answers the questions, all layers: where the rules and logins ask.
     pub backend: Arc<dyn Backend>,
-    /// The tables below, where they are PostfixAdmin's: what the Admin service changes.
+    /// The tables below, where they are PostfixAdmin's.
     pub tables: Option<Arc<PostfixAdmin>>,
+    /// The same for the Admin service, which may have an account of its own.
+    admin: Option<Arc<PostfixAdmin>>,
     /// The rules over them.
     pub directory: Directory,
 }
@@ -41,9 +43,18 @@ impl Site {
         // The layers, inside out: the profile of the schema, the replica, the cache.
         let backend = profile;
         let directory = Directory::new(backend.clone(), settings.rules.clone());
+        let admin = match &settings.admin_mysql {
+            Some(mysql) => {
+                let quiet: Changed = Arc::new(|_, _| ());
+                let database = Arc::new(Mysql::new(mysql, &quiet));
+                settings.profile.over(database, Box::new(|_| ())).1
+            }
+            None => tables.clone(),
+        };
         Ok(Self {
             settings,
             backend,
+            admin,
             tables,
             directory,
         })
@@ -51,7 +62,7 @@ impl Site {
 
     /// The tables of PostfixAdmin, for changes; an error where the site has others.
     pub fn panel(&self) -> Result<&PostfixAdmin, DbError> {
-        self.tables
+        self.admin
             .as_deref()
             .ok_or_else(|| DbError::Foreign(self.settings.profile.as_str().to_owned()))
     }

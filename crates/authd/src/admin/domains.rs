@@ -1,70 +1,90 @@
-//! Domains and alias domains.
+//! Domains.
 
-use auth_api::admin::{AdminError, AliasDomainRecord, DomainRecord, DomainUpdate};
+use auth_api::admin::{AdminError, DomainRecord, DomainUpdate};
 use mail_types::Domain;
 
-use super::admin_error;
-use super::sql::{Change, Set, Tables, count, records};
-use crate::database::postfixadmin::{flag, number, text, text_or_empty};
-use crate::database::{Arg, DbError, Statement};
+use super::sql::{Change, Logged, Set, Tables, records};
+use super::{admin_error, mirrors};
+use crate::database::values::{flag, number, text, text_or_empty};
+use crate::database::{Arg, DbError, Statement, Value};
 use crate::directory::unsupported_transport;
-use crate::site::Site;
 
 /// All domains by name, without the pseudo domain ALL.
-pub async fn list(site: &Site) -> Result<Vec<DomainRecord>, DbError> {
-    let tables = Tables::of(site).await?;
-    let quota = if tables.schema.has("domain", "quota") {
-        "`quota`"
-    } else {
-        "0"
-    };
-    let sql = format!(
-        "SELECT `domain`, `description`, `transport`, `backupmx`, `active`, `aliases`, `mailboxes`, \
-         `maxquota`, {quota} FROM `domain` ORDER BY `domain`"
-    );
-    let rows = site.panel()?.database().select(&sql, Vec::new()).await?;
-    let real = rows
-        .into_iter()
-        .filter(|row| !text(row.first()).is_some_and(|d| d.eq_ignore_ascii_case("all")));
-    Ok(records(real.collect(), "domain", |row| {
-        Some(DomainRecord {
-            domain: Domain::new(&text(row.first())?).ok()?,
-            description: text_or_empty(&row[1])?,
-            transport: text_or_empty(&row[2])?,
-            backupmx: flag(&row[3])?,
-            active: flag(&row[4])?,
-            aliases: number(&row[5])?,
-            mailboxes: number(&row[6])?,
-            maxquota: number(&row[7])?,
-            quota: number(&row[8])?,
-        })
-    }))
+pub async fn list(tables: &Tables<'_>) -> Result<Vec<DomainRecord>, DbError> {
+    let mut domains = rows(tables, "ORDER BY `domain`", Vec::new()).await?;
+    let mirrors = mirrors::list(tables, None).await?;
+    for record in &mut domains {
+        let found = mirrors
+            .binary_search_by(|mirror| mirror.alias_domain.cmp(&record.domain))
+            .ok();
+        record.alias_of = found
+            .and_then(|at| mirrors.get(at))
+            .map(|m| m.target_domain.clone());
+    }
+    Ok(domains)
 }
 
-/// The row of one domain.
-pub async fn find(site: &Site, domain: &Domain) -> Result<DomainRecord, AdminError> {
-    let all = list(site).await.map_err(admin_error)?;
-    all.into_iter()
+/// The row of one domain, without the domain that it mirrors.
+pub async fn find(tables: &Tables<'_>, domain: &Domain) -> Result<DomainRecord, AdminError> {
+    let found = rows(tables, "WHERE `domain` = ?", vec![domain.as_str().into()]).await;
+    let found = found.map_err(admin_error)?;
+    found
+        .into_iter()
         .find(|record| record.domain == *domain)
         .ok_or_else(|| AdminError::NotFound(format!("there is no domain {domain}; add it first")))
 }
 
-pub async fn create(site: &Site, record: &DomainRecord) -> Result<Change, AdminError> {
-    let tables = Tables::of(site).await.map_err(admin_error)?;
+async fn rows(tables: &Tables<'_>, condition: &str, args: Vec<Arg>) -> Result<Vec<DomainRecord>, DbError> {
+    let sql = format!(
+        "SELECT `domain`, `description`, `transport`, `backupmx`, `active`, {}, {}, {}, {}, {} FROM <domain> \
+         {condition}",
+        tables.column("domain", "aliases", "0"),
+        tables.column("domain", "mailboxes", "0"),
+        tables.column("domain", "maxquota", "0"),
+        tables.column("domain", "quota", "0"),
+        tables.column("domain", "password_expiry", "0"),
+    );
+    let rows = tables.select(&sql, args).await?;
+    let real = rows
+        .into_iter()
+        .filter(|row| !text(row.first()).is_some_and(|d| d.eq_ignore_ascii_case("all")));
+    Ok(records(real.collect(), "domain", record))
+}
+
+fn record(row: &[Value]) -> Option<DomainRecord> {
+    Some(DomainRecord {
+        domain: Domain::new(&text(row.first())?).ok()?,
+        description: text_or_empty(&row[1])?,
+        transport: text_or_empty(&row[2])?,
+        backupmx: flag(&row[3])?,
+        active: flag(&row[4])?,
+        aliases: number(&row[5])?,
+        mailboxes: number(&row[6])?,
+        maxquota: number(&row[7])?,
+        quota: number(&row[8])?,
+        password_expiry: number(&row[9])?,
+        alias_of: None,
+    })
+}
+
+pub async fn create(tables: &Tables<'_>, record: &DomainRecord) -> Result<Change, AdminError> {
     let name = record.domain.as_str();
     if name == "all" {
         return Err(AdminError::Invalid(
             "`ALL` is PostfixAdmin's mark for administrators, not a domain".into(),
         ));
     }
-    check_transport(&record.transport)?;
-    check_limits([
-        Some(record.aliases),
-        Some(record.mailboxes),
-        Some(record.maxquota),
-        Some(record.quota),
-    ])?;
-    let row = [
+    if tables.rules.vacation_domain.as_ref() == Some(&record.domain) {
+        return Err(AdminError::Invalid(format!(
+            "{name} is the vacation_domain, which exists for automatic replies only"
+        )));
+    }
+    tables.check_text("domain", "domain", name)?;
+    check(tables, &update_of(record))?;
+    if tables.exists("domain", "domain", name).await? {
+        return Err(AdminError::Exists(format!("the domain {name} exists already")));
+    }
+    let row = vec![
         ("domain", name.into()),
         ("description", record.description.as_str().into()),
         ("aliases", record.aliases.into()),
@@ -76,26 +96,46 @@ pub async fn create(site: &Site, record: &DomainRecord) -> Result<Change, AdminE
         ("created", Set::Now),
         ("modified", Set::Now),
         ("active", record.active.into()),
+        ("password_expiry", record.password_expiry.into()),
     ];
-    Ok(change(
-        "domain",
-        "add",
-        &record.domain,
-        vec![tables.insert("domain", row)],
-    ))
+    let insert = tables.insert("domain", row);
+    let mut change = Change::new("domain", "add", "create_domain", name, name, vec![insert]);
+    if let Some(target) = &record.alias_of {
+        let rows = mirrors::inserts(tables, &record.domain, target, true).await?;
+        change.statements.extend(rows);
+        change.log.push(Logged {
+            action: "create_alias_domain",
+            domain: name.to_owned(),
+            data: name.to_owned(),
+        });
+    }
+    Ok(change)
 }
 
-pub async fn update(site: &Site, domain: &Domain, update: &DomainUpdate) -> Result<Change, AdminError> {
-    let tables = Tables::of(site).await.map_err(admin_error)?;
-    if let Some(transport) = &update.transport {
-        check_transport(transport)?;
+/// What of a new domain is checked as in a change: where it differs from the default, the tables have to have
+/// the column.
+fn update_of(record: &DomainRecord) -> DomainUpdate {
+    let set = |value: i64| (value != 0).then_some(value);
+    DomainUpdate {
+        description: Some(record.description.clone()),
+        transport: Some(record.transport.clone()),
+        aliases: Some(record.aliases),
+        mailboxes: Some(record.mailboxes),
+        maxquota: Some(record.maxquota),
+        quota: set(record.quota),
+        password_expiry: set(record.password_expiry),
+        ..DomainUpdate::default()
     }
-    check_limits([update.aliases, update.mailboxes, update.maxquota, update.quota])?;
-    if update.quota.is_some() && !tables.schema.has("domain", "quota") {
-        return Err(AdminError::Invalid(
-            "the tables of this PostfixAdmin have no domain.quota".into(),
-        ));
-    }
+}
+
+pub async fn update(
+    tables: &Tables<'_>,
+    domain: &Domain,
+    update: &DomainUpdate,
+) -> Result<Change, AdminError> {
+    check(tables, update)?;
+    find(tables, domain).await?;
+    let name = domain.as_str();
     let mut row: Vec<(&str, Set)> = vec![("modified", Set::Now)];
     row.extend(update.description.as_deref().map(|v| ("description", v.into())));
     row.extend(update.transport.as_deref().map(|v| ("transport", v.into())));
@@ -105,37 +145,77 @@ pub async fn update(site: &Site, domain: &Domain, update: &DomainUpdate) -> Resu
     row.extend(update.mailboxes.map(|v| ("mailboxes", v.into())));
     row.extend(update.maxquota.map(|v| ("maxquota", v.into())));
     row.extend(update.quota.map(|v| ("quota", v.into())));
-    let statement = tables.update("domain", row, "domain", domain.as_str()).one();
-    Ok(change("domain", "set", domain, vec![statement]))
+    row.extend(update.password_expiry.map(|v| ("password_expiry", v.into())));
+    let statement = tables.update("domain", row, "domain", name).one();
+    Ok(Change::new(
+        "domain",
+        "set",
+        "edit_domain",
+        name,
+        name,
+        vec![statement],
+    ))
+}
+
+fn check(tables: &Tables<'_>, update: &DomainUpdate) -> Result<(), AdminError> {
+    if let Some(transport) = &update.transport {
+        tables.check_text("domain", "transport", transport)?;
+        unsupported_transport(transport).map_or(Ok(()), |reason| Err(AdminError::Invalid(reason)))?;
+    }
+    if let Some(description) = &update.description {
+        tables.check_text("domain", "description", description)?;
+    }
+    let limits = [update.aliases, update.mailboxes, update.maxquota, update.quota];
+    if limits.into_iter().flatten().any(|limit| limit < -1) {
+        return Err(AdminError::Invalid(
+            "limits are 0 (unlimited), -1 (none) or a number".into(),
+        ));
+    }
+    if update.quota.is_some() {
+        tables.check_column("domain", "quota")?;
+    }
+    let days = update.password_expiry;
+    if days.is_some() {
+        tables.check_column("domain", "password_expiry")?;
+    }
+    if days.is_some_and(|days| !(0..=36_500).contains(&days)) {
+        return Err(AdminError::Invalid(
+            "a password lives for 0 (for ever) to 36500 days".into(),
+        ));
+    }
+    Ok(())
 }
 
 /// Deletes everything that belongs to the domain. Mentions in lists of other domains stay: they are mail
-/// addresses like any other.
-pub async fn delete(site: &Site, domain: &Domain) -> Result<Change, AdminError> {
-    let tables = Tables::of(site).await.map_err(admin_error)?;
+/// addresses like any other. The log stays too: it says who deleted the domain.
+pub async fn delete(tables: &Tables<'_>, domain: &Domain) -> Result<Change, AdminError> {
+    find(tables, domain).await?;
     let name = domain.as_str();
-    let mut statements = Vec::new();
-    // What hangs on mailboxes first, while they can still be named.
+    let mut statements = vec![tables.hold("domain", "domain", name)];
+    if tables.schema.has_table("dkim_signing") && tables.schema.has_table("dkim") {
+        let sql = "DELETE FROM <dkim_signing> WHERE `dkim_id` IN \
+                   (SELECT `id` FROM <dkim> WHERE `domain_name` = ?)";
+        statements.push(tables.statement(sql, vec![name.into()]));
+    }
+    // What is keyed by an address of the domain. The notifications first: they refer to vacation.
     for (table, key) in [
+        ("vacation_notification", "on_vacation"),
+        ("vacation", "email"),
         ("quota", "username"),
         ("quota2", "username"),
+        ("fetchmail", "mailbox"),
         ("mailbox_app_password", "username"),
+        ("totp_exception_address", "username"),
+        ("dkim_signing", "author"),
     ] {
-        if tables.schema.has(table, key) {
-            let sql = format!(
-                "DELETE FROM `{table}` WHERE `{key}` IN (SELECT `username` FROM `mailbox` WHERE `domain` = ?)"
-            );
-            statements.push(Statement::new(sql, vec![name.into()]));
-        }
-    }
-    if tables.schema.has_table("vacation_notification") {
-        let sql = "DELETE FROM `vacation_notification` WHERE `on_vacation` IN \
-                   (SELECT `email` FROM `vacation` WHERE `domain` = ?)";
-        statements.push(Statement::new(sql, vec![name.into()]));
+        statements.extend(delete_suffix(tables, table, key, name));
     }
     let rows = [
         ("vacation", "domain"),
         ("fetchmail", "domain"),
+        ("totp_exception_address", "username"),
+        ("dkim_signing", "author"),
+        ("dkim", "domain_name"),
         ("alias", "domain"),
         ("mailbox", "domain"),
         ("alias_domain", "alias_domain"),
@@ -147,109 +227,25 @@ pub async fn delete(site: &Site, domain: &Domain) -> Result<Change, AdminError> 
             .filter_map(|(table, key)| tables.delete(table, key, name)),
     );
     statements.extend(tables.delete("domain", "domain", name).map(Statement::one));
-    Ok(change("domain", "delete", domain, statements))
-}
-
-pub async fn list_mirrors(site: &Site, target: Option<&Domain>) -> Result<Vec<AliasDomainRecord>, DbError> {
-    let tables = Tables::of(site).await?;
-    if !tables.schema.has_table("alias_domain") {
-        return Ok(Vec::new());
-    }
-    let sql = "SELECT `alias_domain`, `target_domain`, `active` FROM `alias_domain` ORDER BY `alias_domain`";
-    let rows = site.panel()?.database().select(sql, Vec::new()).await?;
-    let mut mirrors = records(rows, "alias_domain", |row| {
-        Some(AliasDomainRecord {
-            alias_domain: Domain::new(&text(row.first())?).ok()?,
-            target_domain: Domain::new(&text(row.get(1))?).ok()?,
-            active: flag(&row[2])?,
-        })
-    });
-    mirrors.retain(|record| target.is_none_or(|target| record.target_domain == *target));
-    Ok(mirrors)
-}
-
-pub async fn create_mirror(site: &Site, record: &AliasDomainRecord) -> Result<Change, AdminError> {
-    let tables = Tables::of(site).await.map_err(admin_error)?;
-    if !tables.schema.has_table("alias_domain") {
-        return Err(AdminError::Invalid(
-            "the tables of this PostfixAdmin have no alias domains".into(),
-        ));
-    }
-    if record.alias_domain == record.target_domain {
-        return Err(AdminError::Invalid("a domain cannot mirror itself".into()));
-    }
-    find(site, &record.target_domain).await?;
-    let chained = "SELECT COUNT(*) FROM `alias_domain` WHERE `alias_domain` = ? OR `target_domain` = ?";
-    let names = vec![
-        record.target_domain.as_str().into(),
-        record.alias_domain.as_str().into(),
-    ];
-    if count(site, chained, names).await? > 0 {
-        return Err(AdminError::Invalid(
-            "a domain that mirrors another cannot be mirrored itself".into(),
-        ));
-    }
-    let row = [
-        ("alias_domain", record.alias_domain.as_str().into()),
-        ("target_domain", record.target_domain.as_str().into()),
-        ("created", Set::Now),
-        ("modified", Set::Now),
-        ("active", record.active.into()),
-    ];
-    let insert = tables.insert("alias_domain", row);
-    Ok(change("alias_domain", "add", &record.alias_domain, vec![insert]))
-}
-
-pub async fn delete_mirror(site: &Site, domain: &Domain) -> Result<Change, AdminError> {
-    let tables = Tables::of(site).await.map_err(admin_error)?;
-    let delete = tables
-        .delete("alias_domain", "alias_domain", domain.as_str())
-        .ok_or_else(|| {
-            AdminError::NotFound("the tables of this PostfixAdmin have no alias domains".into())
-        })?;
-    Ok(change("alias_domain", "delete", domain, vec![delete.one()]))
-}
-
-fn change(object: &'static str, action: &'static str, domain: &Domain, statements: Vec<Statement>) -> Change {
-    Change {
-        object,
-        action,
-        key: domain.to_string(),
-        domain: domain.to_string(),
+    Ok(Change::new(
+        "domain",
+        "delete",
+        "delete_domain",
+        name,
+        name,
         statements,
-    }
-}
-
-fn check_transport(text: &str) -> Result<(), AdminError> {
-    unsupported_transport(text).map_or(Ok(()), |reason| Err(AdminError::Invalid(reason)))
-}
-
-fn check_limits(limits: [Option<i64>; 4]) -> Result<(), AdminError> {
-    if limits.into_iter().flatten().all(|limit| limit >= -1) {
-        return Ok(());
-    }
-    Err(AdminError::Invalid(
-        "limits are 0 (unlimited), -1 (none) or a number".into(),
     ))
 }
 
-/// Whether one more row is within a limit of the domain (0 unlimited, -1 none).
-pub async fn check_room(
-    site: &Site,
-    limit: i64,
-    what: &str,
-    sql: &str,
-    domain: &Domain,
-) -> Result<(), AdminError> {
-    let full = match limit {
-        0 => false,
-        limit if limit < 0 => true,
-        limit => count(site, sql, vec![Arg::from(domain.as_str())]).await? >= limit,
-    };
-    if full {
-        return Err(AdminError::Invalid(format!(
-            "{domain} may have no more {what} (its limit is {limit})"
-        )));
-    }
-    Ok(())
+/// DELETE of the rows whose key is an address of the domain. No join with `mailbox`: the collations of the
+/// tables of a grown site may differ, which MySQL refuses to compare.
+fn delete_suffix(tables: &Tables<'_>, table: &str, key: &str, domain: &str) -> Option<Statement> {
+    let suffix = format!("@{domain}");
+    // Domains are ASCII, so bytes are characters.
+    let length = i64::try_from(suffix.len()).ok()?;
+    let sql = format!("DELETE FROM <{table}> WHERE LOWER(SUBSTR(`{key}`, ?)) = ?");
+    tables
+        .schema
+        .has(table, key)
+        .then(|| tables.statement(&sql, vec![Arg::Int(-length), suffix.into()]))
 }

@@ -1,116 +1,152 @@
-//! Mailboxes and their passwords.
+//! Mailboxes.
 
-use auth_api::admin::{AdminError, DomainRecord, MailboxRecord, MailboxUpdate, NewMailbox};
+use std::collections::HashMap;
+
+use auth_api::admin::{AdminError, MailboxRecord, MailboxUpdate, NewMailbox};
 use config::MaildirLayout;
 use mail_types::{Address, Domain, Secret};
 
-use super::sql::{Change, Set, Tables, count, records};
-use super::{admin_error, domains};
-use crate::database::postfixadmin::{flag, number, text, text_or_empty};
-use crate::database::{Arg, DbError, Statement};
+use super::sql::{Change, Set, Tables, records};
+use super::{admin_error, domains, limits, passwords};
+use crate::database::values::{flag, number, text, text_or_empty};
+use crate::database::{Arg, DbError, Statement, Value};
 use crate::directory::targets_of;
-use crate::site::Site;
 
 /// All mailboxes by address, or those of one domain.
-pub async fn list(site: &Site, domain: Option<&Domain>) -> Result<Vec<MailboxRecord>, DbError> {
+pub async fn list(tables: &Tables<'_>, domain: Option<&Domain>) -> Result<Vec<MailboxRecord>, DbError> {
     let (condition, args) = match domain {
         Some(domain) => ("WHERE `domain` = ?", vec![Arg::from(domain.as_str())]),
         None => ("", Vec::new()),
     };
+    // Times as text: a driver's own form of them is not SQLite's.
+    let expiry = if tables.schema.has("mailbox", "password_expiry") {
+        "CAST(`password_expiry` AS CHAR)"
+    } else {
+        "''"
+    };
     let sql = format!(
-        "SELECT `username`, `name`, `maildir`, `quota`, `active` FROM `mailbox` {condition} ORDER BY `username`"
+        "SELECT `username`, `name`, `maildir`, `quota`, `active`, {}, {}, {}, {expiry} FROM <mailbox> \
+         {condition} ORDER BY `username`",
+        tables.column("mailbox", "smtp_active", "1"),
+        tables.column("mailbox", "phone", "''"),
+        tables.column("mailbox", "email_other", "''"),
     );
-    let rows = site.panel()?.database().select(&sql, args).await?;
+    let rows = tables.select(&sql, args).await?;
+    let expires = expiring(tables).await?;
+    let used = used(tables, domain).await?;
     Ok(records(rows, "mailbox", |row| {
-        Some(MailboxRecord {
-            address: Address::parse(&text(row.first())?).ok()?,
-            name: text_or_empty(&row[1])?,
-            maildir: text_or_empty(&row[2])?,
-            quota: u64::try_from(number(&row[3])?).unwrap_or(0),
-            active: flag(&row[4])?,
-        })
+        let mut mailbox = record(row)?;
+        mailbox.used = used.get(&mailbox.address.lookup_key()).copied();
+        if !expires.contains(mailbox.address.domain()) {
+            mailbox.password_expiry.clear();
+        }
+        Some(mailbox)
     }))
 }
 
-/// Everything that can be refused before the password is hashed.
-pub async fn check_new(site: &Site, mailbox: &NewMailbox) -> Result<(), AdminError> {
-    let tables = Tables::of(site).await.map_err(admin_error)?;
-    let (address, domain) = (&mailbox.address, mailbox.address.domain());
-    tables.check_key("mailbox", "username", &address.lookup_key())?;
-    // The name becomes a directory; a quoted one could not be typed into a login form either.
-    if address.to_string().starts_with('"') || address.local().contains('/') {
-        return Err(AdminError::Invalid(format!(
-            "{address}: a mailbox name cannot hold such characters"
-        )));
-    }
-    let record = domains::find(site, domain).await?;
-    let sql = "SELECT COUNT(*) FROM `mailbox` WHERE `domain` = ?";
-    domains::check_room(site, record.mailboxes, "mailboxes", sql, domain).await?;
-    check_quota(site, &record, mailbox.quota, None).await
+fn record(row: &[Value]) -> Option<MailboxRecord> {
+    Some(MailboxRecord {
+        address: Address::parse(&text(row.first())?).ok()?,
+        name: text_or_empty(&row[1])?,
+        maildir: text_or_empty(&row[2])?,
+        quota: u64::try_from(number(&row[3])?).unwrap_or(0),
+        active: flag(&row[4])?,
+        smtp_active: flag(&row[5])?,
+        phone: text_or_empty(&row[6])?,
+        email_other: text_or_empty(&row[7])?,
+        password_expiry: text_or_empty(&row[8])?,
+        used: None,
+    })
 }
 
-/// The limits of the domain: one mailbox, and the sum of all.
-async fn check_quota(
-    site: &Site,
-    domain: &DomainRecord,
-    quota: u64,
-    except: Option<&str>,
-) -> Result<(), AdminError> {
-    let unit = i64::try_from(site.settings.admin.quota_multiplier).unwrap_or(i64::MAX);
-    let Ok(quota) = i64::try_from(quota) else {
-        return Err(AdminError::Invalid("the quota is too large".into()));
+/// The domains whose passwords expire.
+async fn expiring(tables: &Tables<'_>) -> Result<Vec<Domain>, DbError> {
+    if !tables.schema.has("domain", "password_expiry") {
+        return Ok(Vec::new());
+    }
+    let sql = "SELECT `domain` FROM <domain> WHERE `password_expiry` > 0";
+    let rows = tables.select(sql, Vec::new()).await?;
+    let read = |row: &Vec<Value>| Domain::new(&text(row.first())?).ok();
+    Ok(rows.iter().filter_map(read).collect())
+}
+
+/// What is in use, where something keeps the tables of it.
+async fn used(tables: &Tables<'_>, domain: Option<&Domain>) -> Result<HashMap<String, u64>, DbError> {
+    let (sql, column) = if tables.schema.has("quota2", "bytes") {
+        ("SELECT `username`, `bytes` FROM <quota2>", "WHERE")
+    } else if tables.schema.has("quota", "current") {
+        (
+            "SELECT `username`, `current` FROM <quota> WHERE `path` = 'quota/storage'",
+            "AND",
+        )
+    } else {
+        return Ok(HashMap::new());
     };
-    let most = domain.maxquota.saturating_mul(unit);
-    if domain.maxquota > 0 && (quota == 0 || quota > most) {
-        return Err(AdminError::Invalid(format!(
-            "a mailbox of {} may have at most {most} bytes",
-            domain.domain
-        )));
-    }
-    if domain.quota > 0 {
-        let sql = "SELECT COALESCE(SUM(`quota`), 0) FROM `mailbox` WHERE `domain` = ? AND `username` <> ?";
-        let args = vec![domain.domain.as_str().into(), except.unwrap_or_default().into()];
-        let used = count(site, sql, args).await?;
-        if quota == 0 || used.saturating_add(quota) > domain.quota.saturating_mul(unit) {
-            return Err(AdminError::Invalid(format!(
-                "the mailboxes of {} may have {} bytes together, {used} are given",
-                domain.domain,
-                domain.quota.saturating_mul(unit)
-            )));
+    let (sql, args) = match domain {
+        Some(domain) => {
+            let suffix = format!("@{domain}");
+            let length = i64::try_from(suffix.len()).unwrap_or(i64::MAX);
+            let sql = format!("{sql} {column} LOWER(SUBSTR(`username`, ?)) = ?");
+            (sql, vec![Arg::Int(-length), suffix.into()])
         }
-    }
-    Ok(())
+        None => (sql.to_owned(), Vec::new()),
+    };
+    let rows = tables.select(&sql, args).await?;
+    let read = |row: &Vec<Value>| {
+        let bytes = u64::try_from(number(row.get(1)?)?).ok()?;
+        Some((text(row.first())?.to_lowercase(), bytes))
+    };
+    Ok(rows.iter().filter_map(read).collect())
 }
 
-/// The rows of a new mailbox: itself, and the alias that keeps a catch-all from taking its mail.
-pub async fn create(site: &Site, mailbox: &NewMailbox, password: Secret) -> Result<Change, AdminError> {
-    let tables = Tables::of(site).await.map_err(admin_error)?;
+/// The rows of a new mailbox: itself, and the alias that keeps a catch-all from taking its mail. Without a
+/// password, what can be refused before it is hashed.
+pub async fn create(
+    tables: &Tables<'_>,
+    mailbox: &NewMailbox,
+    password: Option<&Secret>,
+) -> Result<Change, AdminError> {
     let key = mailbox.address.lookup_key();
     let domain = mailbox.address.domain().as_str();
+    check_new(tables, mailbox, &key).await?;
+    let record = domains::find(tables, mailbox.address.domain()).await?;
+    let mut statements = limits::mailbox(tables, &record).await?;
+    statements.extend(limits::quota(tables, &record, mailbox.quota, "").await?);
+    if tables.exists("mailbox", "username", &key).await? {
+        return Err(AdminError::Exists(format!("the mailbox {key} exists already")));
+    }
+    if tables.exists("alias", "address", &key).await? {
+        return Err(AdminError::Exists(format!(
+            "{key} is an alias already; delete it first"
+        )));
+    }
     let local = mailbox.address.local().to_lowercase();
-    let maildir = match site.settings.admin.layout {
+    let maildir = match tables.rules.layout {
         MaildirLayout::DomainUser => format!("{domain}/{local}/"),
         MaildirLayout::DomainAddress => format!("{domain}/{key}/"),
         MaildirLayout::Address => format!("{key}/"),
     };
-    let quota =
-        i64::try_from(mailbox.quota).map_err(|_| AdminError::Invalid("the quota is too large".into()))?;
-    let row = [
+    let password = password.cloned().unwrap_or_else(|| Secret::new(""));
+    let row = vec![
         ("username", key.as_str().into()),
         ("password", Set::To(Arg::Secret(password))),
         ("name", mailbox.name.as_str().into()),
         ("maildir", maildir.into()),
-        ("quota", quota.into()),
+        ("quota", stored_quota(mailbox.quota, record.maxquota).into()),
         ("local_part", local.into()),
         ("domain", domain.into()),
         ("created", Set::Now),
         ("modified", Set::Now),
         ("active", mailbox.active.into()),
-        ("phone", "".into()),
-        ("email_other", "".into()),
+        ("smtp_active", mailbox.smtp_active.into()),
+        ("phone", mailbox.phone.as_str().into()),
+        ("email_other", mailbox.email_other.as_str().into()),
         ("token", "".into()),
+        ("token_validity", Set::Now),
+        ("password_expiry", passwords::expiry(&record)),
     ];
-    let alias = [
+    statements.push(tables.insert("mailbox", row));
+    let alias = vec![
         ("address", key.as_str().into()),
         ("goto", key.as_str().into()),
         ("domain", domain.into()),
@@ -118,91 +154,160 @@ pub async fn create(site: &Site, mailbox: &NewMailbox, password: Secret) -> Resu
         ("modified", Set::Now),
         ("active", mailbox.active.into()),
     ];
-    let statements = vec![tables.insert("mailbox", row), tables.insert("alias", alias)];
-    Ok(change("mailbox", "add", &mailbox.address, statements))
+    statements.push(tables.insert("alias", alias));
+    Ok(Change::new(
+        "mailbox",
+        "add",
+        "create_mailbox",
+        domain,
+        key,
+        statements,
+    ))
 }
 
-pub async fn update(site: &Site, address: &Address, update: &MailboxUpdate) -> Result<Change, AdminError> {
-    let tables = Tables::of(site).await.map_err(admin_error)?;
+async fn check_new(tables: &Tables<'_>, mailbox: &NewMailbox, key: &str) -> Result<(), AdminError> {
+    let address = &mailbox.address;
+    tables.check_text("mailbox", "username", key)?;
+    tables.check_text("mailbox", "name", &mailbox.name)?;
+    check_extras(
+        tables,
+        Some(mailbox.smtp_active).filter(|active| !active),
+        Some(mailbox.phone.as_str()).filter(|phone| !phone.is_empty()),
+        Some(mailbox.email_other.as_str()).filter(|email| !email.is_empty()),
+    )?;
+    // The name becomes a directory; a quoted one could not be typed into a login form either.
+    if address.to_string().starts_with('"') || address.local().contains('/') {
+        return Err(AdminError::Invalid(format!(
+            "{address}: a mailbox name cannot hold such characters"
+        )));
+    }
+    Ok(())
+}
+
+/// What only newer tables have.
+fn check_extras(
+    tables: &Tables<'_>,
+    smtp_active: Option<bool>,
+    phone: Option<&str>,
+    email_other: Option<&str>,
+) -> Result<(), AdminError> {
+    if smtp_active.is_some() {
+        tables.check_column("mailbox", "smtp_active")?;
+    }
+    if let Some(phone) = phone {
+        tables.check_column("mailbox", "phone")?;
+        tables.check_text("mailbox", "phone", phone)?;
+        if phone.chars().count() > 30 {
+            return Err(AdminError::Invalid(
+                "a phone number has at most 30 characters".into(),
+            ));
+        }
+    }
+    if let Some(email) = email_other {
+        tables.check_column("mailbox", "email_other")?;
+        tables.check_text("mailbox", "email_other", email)?;
+        if !email.is_empty() {
+            Address::parse(email).map_err(|error| AdminError::Invalid(format!("{email}: {error}")))?;
+        }
+    }
+    Ok(())
+}
+
+/// The column: where quotas are off for the domain, the panel's mark for "not set".
+fn stored_quota(quota: u64, maxquota: i64) -> i64 {
+    match (quota, maxquota) {
+        (0, ..0) => -1,
+        (quota, _) => i64::try_from(quota).unwrap_or(i64::MAX),
+    }
+}
+
+/// Refuses a mailbox that is not there.
+pub async fn check_exists(tables: &Tables<'_>, address: &Address) -> Result<String, AdminError> {
     let key = address.lookup_key();
-    tables.check_key("mailbox", "username", &key)?;
+    tables.check_text("mailbox", "username", &key)?;
+    if tables.exists("mailbox", "username", &key).await? {
+        return Ok(key);
+    }
+    Err(AdminError::NotFound(format!("there is no mailbox {address}")))
+}
+
+pub async fn update(
+    tables: &Tables<'_>,
+    address: &Address,
+    update: &MailboxUpdate,
+) -> Result<Change, AdminError> {
+    let key = check_exists(tables, address).await?;
+    let (phone, email) = (update.phone.as_deref(), update.email_other.as_deref());
+    check_extras(tables, update.smtp_active, phone, email)?;
+    let mut statements = Vec::new();
     let mut row: Vec<(&str, Set)> = vec![("modified", Set::Now)];
-    row.extend(update.name.as_deref().map(|name| ("name", name.into())));
+    if let Some(name) = update.name.as_deref() {
+        tables.check_text("mailbox", "name", name)?;
+        row.push(("name", name.into()));
+    }
     if let Some(quota) = update.quota {
-        let domain = domains::find(site, address.domain()).await?;
-        check_quota(site, &domain, quota, Some(&key)).await?;
-        let quota = i64::try_from(quota).map_err(|_| AdminError::Invalid("the quota is too large".into()))?;
-        row.push(("quota", quota.into()));
+        let domain = domains::find(tables, address.domain()).await?;
+        statements.extend(limits::quota(tables, &domain, quota, &key).await?);
+        row.push(("quota", stored_quota(quota, domain.maxquota).into()));
     }
     row.extend(update.active.map(|active| ("active", active.into())));
-    let mut statements = vec![tables.update("mailbox", row, "username", &key).one()];
+    row.extend(update.smtp_active.map(|active| ("smtp_active", active.into())));
+    row.extend(phone.map(|phone| ("phone", phone.into())));
+    row.extend(email.map(|email| ("email_other", email.into())));
+    let only_state = update.active.is_some() && row.len() == 2;
+    statements.push(tables.update("mailbox", row, "username", &key).one());
     if let Some(active) = update.active {
         let row = vec![("modified", Set::Now), ("active", active.into())];
         statements.push(tables.update("alias", row, "address", &key));
     }
-    Ok(change("mailbox", "set", address, statements))
-}
-
-pub async fn set_password(site: &Site, address: &Address, password: Secret) -> Result<Change, AdminError> {
-    let tables = Tables::of(site).await.map_err(admin_error)?;
-    let key = address.lookup_key();
-    tables.check_key("mailbox", "username", &key)?;
-    let row = vec![
-        ("modified", Set::Now),
-        ("password", Set::To(Arg::Secret(password))),
-    ];
-    let statements = vec![tables.update("mailbox", row, "username", &key).one()];
-    Ok(change("password", "set", address, statements))
+    let logged = if only_state {
+        "edit_mailbox_state"
+    } else {
+        "edit_mailbox"
+    };
+    let domain = address.domain().as_str();
+    Ok(Change::new("mailbox", "set", logged, domain, key, statements))
 }
 
 /// Deletes the mailbox, what hangs on it, and its mention in the lists of aliases. A list that mentioned
 /// nobody else goes too.
-pub async fn delete(site: &Site, address: &Address) -> Result<Change, AdminError> {
-    let tables = Tables::of(site).await.map_err(admin_error)?;
-    let key = address.lookup_key();
-    tables.check_key("mailbox", "username", &key)?;
-    let found = count(
-        site,
-        "SELECT COUNT(*) FROM `mailbox` WHERE `username` = ?",
-        vec![key.as_str().into()],
-    )
-    .await?;
-    if found == 0 {
-        return Err(AdminError::NotFound(format!("there is no mailbox {address}")));
-    }
-    let mut statements = Vec::new();
-    let notified = tables.delete("vacation_notification", "on_vacation", &key);
+pub async fn delete(tables: &Tables<'_>, address: &Address) -> Result<Change, AdminError> {
+    let key = check_exists(tables, address).await?;
+    let mut statements = vec![tables.hold("mailbox", "username", &key)];
     let hanging = [
+        ("vacation_notification", "on_vacation"),
         ("vacation", "email"),
         ("quota", "username"),
         ("quota2", "username"),
         ("fetchmail", "mailbox"),
         ("mailbox_app_password", "username"),
+        ("totp_exception_address", "username"),
         ("alias", "address"),
     ];
-    statements.extend(notified);
     statements.extend(
         hanging
             .into_iter()
             .filter_map(|(table, column)| tables.delete(table, column, &key)),
     );
-    statements.extend(mentions(site, &tables, &key).await?);
+    statements.extend(mentions(tables, &key).await?);
     statements.extend(tables.delete("mailbox", "username", &key).map(Statement::one));
-    Ok(change("mailbox", "delete", address, statements))
+    let domain = address.domain().as_str();
+    Ok(Change::new(
+        "mailbox",
+        "delete",
+        "delete_mailbox",
+        domain,
+        key,
+        statements,
+    ))
 }
 
 /// The statements that take `key` out of lists. Each applies only if its list is still what was read.
-async fn mentions(site: &Site, tables: &Tables, key: &str) -> Result<Vec<Statement>, AdminError> {
+async fn mentions(tables: &Tables<'_>, key: &str) -> Result<Vec<Statement>, AdminError> {
     // LIKE only narrows the rows down (its wildcards may let more through); the list itself decides.
-    let sql = "SELECT `address`, `goto` FROM `alias` WHERE LOWER(`goto`) LIKE ? AND `address` <> ?";
+    let sql = "SELECT `address`, `goto` FROM <alias> WHERE LOWER(`goto`) LIKE ? AND `address` <> ?";
     let args = vec![format!("%{key}%").into(), key.into()];
-    let rows = site
-        .panel()
-        .map_err(admin_error)?
-        .database()
-        .select(sql, args)
-        .await
-        .map_err(admin_error)?;
+    let rows = tables.select(sql, args).await.map_err(admin_error)?;
     let mut statements = Vec::new();
     for (address, goto) in records(rows, "alias", |row| {
         Some((text(row.first())?, text_or_empty(&row[1])?))
@@ -217,7 +322,7 @@ async fn mentions(site: &Site, tables: &Tables, key: &str) -> Result<Vec<Stateme
             continue;
         }
         let mut statement = if rest.is_empty() {
-            Statement::new("DELETE FROM `alias` WHERE `address` = ?", vec![address.into()])
+            tables.statement("DELETE FROM <alias> WHERE `address` = ?", vec![address.into()])
         } else {
             let row = vec![("modified", Set::Now), ("goto", rest.join(",").into())];
             tables.update("alias", row, "address", &address)
@@ -227,19 +332,4 @@ async fn mentions(site: &Site, tables: &Tables, key: &str) -> Result<Vec<Stateme
         statements.push(statement.one());
     }
     Ok(statements)
-}
-
-fn change(
-    object: &'static str,
-    action: &'static str,
-    address: &Address,
-    statements: Vec<Statement>,
-) -> Change {
-    Change {
-        object,
-        action,
-        key: address.lookup_key(),
-        domain: address.domain().to_string(),
-        statements,
-    }
 }

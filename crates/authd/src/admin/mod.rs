@@ -1,33 +1,72 @@
 //! What PostfixAdmin does with its tables: each change one transaction, with the row of `log` that the panel
 //! would write.
+//!
+//! A change is planned from what the tables say now, as statements that hit exactly what the plan is about or
+//! undo the whole. The panel and other administrators work on the same rows: where they were faster the change
+//! is planned anew, which then says what is in its way.
 
+mod administrators;
 mod aliases;
 mod domains;
+mod limits;
 mod mailboxes;
+mod mirrors;
+mod panel;
+mod passwords;
 mod sql;
 #[cfg(test)]
 mod tests;
+mod vacation;
 
 use std::sync::Arc;
 
 use auth_api::admin::{
-    AdminError, AliasDomainRecord, AliasRecord, AliasUpdate, DomainRecord, DomainUpdate, MailboxRecord,
-    MailboxUpdate, NewMailbox,
+    AdminError, AdministratorRecord, AdministratorUpdate, AliasDomainRecord, AliasDomainUpdate, AliasRecord,
+    AliasUpdate, AppPasswordRecord, DomainRecord, DomainUpdate, FetchmailRecord, LogEntry, MailboxRecord,
+    MailboxUpdate, NewAdministrator, NewAppPassword, NewMailbox, VacationRecord,
 };
 use auth_api::{Unavailable, server};
 use events::{About, Log};
 use mail_types::{Address, Domain, Secret};
 
-use self::sql::Change;
+use self::sql::{Change, Tables};
 use crate::database::DbError;
 use crate::login::Hashing;
 use crate::site::{Site, Sites};
+
+/// How often a change is planned.
+const PLANS: u32 = 4;
 
 /// The Admin service.
 pub struct AdminService {
     sites: Arc<Sites>,
     hashing: Arc<Hashing>,
     events: Log,
+}
+
+/// Plans a change and makes it, again where the rows changed in between.
+macro_rules! change {
+    ($self:ident, |$tables:ident| $plan:expr) => {{
+        let site = $self.sites.current();
+        let mut left = PLANS;
+        loop {
+            let $tables = Tables::of(&site).await.map_err(admin_error)?;
+            let change = $plan.await?;
+            left -= 1;
+            if let Some(result) = $self.commit(&site, &$tables, change, left).await {
+                break result;
+            }
+        }
+    }};
+}
+
+/// Answers a list.
+macro_rules! list {
+    ($self:ident, |$tables:ident| $rows:expr) => {{
+        let site = $self.sites.current();
+        let $tables = Tables::of(&site).await.map_err(unavailable)?;
+        $rows.await.map_err(unavailable)
+    }};
 }
 
 impl AdminService {
@@ -40,10 +79,33 @@ impl AdminService {
         }
     }
 
-    /// Makes a change and tells it.
-    async fn commit(&self, site: &Site, change: Change) -> Result<(), AdminError> {
+    /// Makes a change and tells it. `None`: the rows changed since it was planned, and there are plans left.
+    async fn commit(
+        &self,
+        site: &Site,
+        tables: &Tables<'_>,
+        change: Change,
+        left: u32,
+    ) -> Option<Result<(), AdminError>> {
         let (object, action, key) = (change.object, change.action, change.key.clone());
-        change.commit(site).await?;
+        match change.commit(tables).await {
+            Ok(()) => {}
+            Err(DbError::Conflict | DbError::Duplicate) if left > 0 => return None,
+            Err(DbError::Conflict) => {
+                let reason = Unavailable::new("others keep changing these rows");
+                return Some(Err(reason.into()));
+            }
+            Err(DbError::Duplicate) => {
+                return Some(Err(AdminError::Exists(format!("{key} exists already"))));
+            }
+            Err(error) => {
+                if let (DbError::Refused(_), Ok(panel)) = (&error, site.panel()) {
+                    // The panel may have been upgraded under us.
+                    panel.forget_schema();
+                }
+                return Some(Err(admin_error(error)));
+            }
+        }
         tracing::info!(object, action, key, "changed by an administrator");
         let kind = events::authd::Kind::AdminChanged {
             object: object.to_owned(),
@@ -51,14 +113,16 @@ impl AdminService {
             key,
         };
         self.events.emit(About::process(), kind);
-        Ok(())
+        Some(Ok(()))
     }
 
-    /// Hashes a new password in the scheme of the site.
-    async fn hashed(&self, site: &Site, password: Secret) -> Result<Secret, AdminError> {
+    /// Hashes a new password in the scheme of the site, if its rules allow it.
+    async fn hashed(&self, site: &Site, password: &Secret) -> Result<Secret, AdminError> {
+        passwords::check(&site.settings.admin.passwords, password)?;
         let scheme = site.settings.admin.scheme;
         let mut salt = [0; 16];
         getrandom::fill(&mut salt).map_err(|error| Unavailable::new(error.to_string()))?;
+        let password = password.clone();
         let work = move || sasl::password::store(scheme, &password, salt);
         match self.hashing.run(work).await {
             Ok(Ok(column)) => Ok(Secret::new(column)),
@@ -71,129 +135,190 @@ impl AdminService {
 /// What a database error is to an administrator.
 fn admin_error(error: DbError) -> AdminError {
     match error {
-        DbError::Away(_) | DbError::Busy(_) => AdminError::Unavailable(Unavailable::new(error.to_string())),
         DbError::Duplicate => AdminError::Exists("it exists already".into()),
         DbError::Conflict => AdminError::NotFound("there is no such row (any more)".into()),
-        DbError::Forbidden(reason) => AdminError::Invalid(format!(
-            "the database account may only read ({reason}); grant it INSERT, UPDATE and DELETE, or use the \
-             site's own panel"
-        )),
+        DbError::Forbidden(reason) => AdminError::Invalid(forbidden(&reason)),
         DbError::Foreign(_) | DbError::Charset(_) => AdminError::Invalid(error.to_string()),
         DbError::Refused(reason) => AdminError::Invalid(format!("the database refused: {reason}")),
+        away => AdminError::Unavailable(Unavailable::new(away.to_string())),
     }
 }
 
+/// Names the grant that is missing, to the account that the server names.
+fn forbidden(reason: &str) -> String {
+    let account = reason
+        .split_once("user ")
+        .and_then(|(_, rest)| rest.split_whitespace().next())
+        .filter(|account| account.starts_with('\'') && account.contains("'@'"));
+    let grant = match account {
+        Some(account) => format!("GRANT SELECT, INSERT, UPDATE, DELETE ON the database TO {account}"),
+        None => "give it the right to write".to_owned(),
+    };
+    format!(
+        "the database account may not write ({reason}); {grant}, or name one that may in [authd.mysql] \
+         admin_user, or use the site's own panel"
+    )
+}
+
 /// The same for lists.
-fn unavailable(error: &DbError) -> Unavailable {
+fn unavailable(error: DbError) -> Unavailable {
     Unavailable::new(error.to_string())
 }
 
 impl server::Admin for AdminService {
     async fn domains(&self) -> Result<Vec<DomainRecord>, Unavailable> {
-        domains::list(&self.sites.current())
-            .await
-            .map_err(|e| unavailable(&e))
+        list!(self, |tables| domains::list(&tables))
     }
 
     async fn create_domain(&self, record: DomainRecord) -> Result<(), AdminError> {
-        let site = self.sites.current();
-        let change = domains::create(&site, &record).await?;
-        self.commit(&site, change).await
+        change!(self, |tables| domains::create(&tables, &record))
     }
 
     async fn update_domain(&self, domain: Domain, update: DomainUpdate) -> Result<(), AdminError> {
-        let site = self.sites.current();
-        let change = domains::update(&site, &domain, &update).await?;
-        self.commit(&site, change).await
+        change!(self, |tables| domains::update(&tables, &domain, &update))
     }
 
     async fn delete_domain(&self, domain: Domain) -> Result<(), AdminError> {
-        let site = self.sites.current();
-        let change = domains::delete(&site, &domain).await?;
-        self.commit(&site, change).await
+        change!(self, |tables| domains::delete(&tables, &domain))
     }
 
     async fn alias_domains(&self, target: Option<Domain>) -> Result<Vec<AliasDomainRecord>, Unavailable> {
-        domains::list_mirrors(&self.sites.current(), target.as_ref())
-            .await
-            .map_err(|e| unavailable(&e))
+        list!(self, |tables| mirrors::list(&tables, target.as_ref()))
     }
 
     async fn create_alias_domain(&self, record: AliasDomainRecord) -> Result<(), AdminError> {
-        let site = self.sites.current();
-        let change = domains::create_mirror(&site, &record).await?;
-        self.commit(&site, change).await
+        change!(self, |tables| mirrors::create(&tables, &record))
+    }
+
+    async fn update_alias_domain(&self, domain: Domain, update: AliasDomainUpdate) -> Result<(), AdminError> {
+        change!(self, |tables| mirrors::update(&tables, &domain, &update))
     }
 
     async fn delete_alias_domain(&self, domain: Domain) -> Result<(), AdminError> {
-        let site = self.sites.current();
-        let change = domains::delete_mirror(&site, &domain).await?;
-        self.commit(&site, change).await
+        change!(self, |tables| mirrors::delete(&tables, &domain))
     }
 
     async fn mailboxes(&self, domain: Option<Domain>) -> Result<Vec<MailboxRecord>, Unavailable> {
-        mailboxes::list(&self.sites.current(), domain.as_ref())
-            .await
-            .map_err(|e| unavailable(&e))
+        list!(self, |tables| mailboxes::list(&tables, domain.as_ref()))
     }
 
     async fn create_mailbox(&self, mailbox: NewMailbox) -> Result<(), AdminError> {
         let site = self.sites.current();
-        mailboxes::check_new(&site, &mailbox).await?;
-        let password = self.hashed(&site, mailbox.password.clone()).await?;
-        let change = mailboxes::create(&site, &mailbox, password).await?;
-        self.commit(&site, change).await
+        let tables = Tables::of(&site).await.map_err(admin_error)?;
+        mailboxes::create(&tables, &mailbox, None).await?;
+        let password = self.hashed(&site, &mailbox.password).await?;
+        change!(self, |tables| mailboxes::create(
+            &tables,
+            &mailbox,
+            Some(&password)
+        ))
     }
 
     async fn update_mailbox(&self, address: Address, update: MailboxUpdate) -> Result<(), AdminError> {
-        let site = self.sites.current();
-        let change = mailboxes::update(&site, &address, &update).await?;
-        self.commit(&site, change).await
+        change!(self, |tables| mailboxes::update(&tables, &address, &update))
     }
 
     async fn delete_mailbox(&self, address: Address) -> Result<(), AdminError> {
-        let site = self.sites.current();
-        // The lists that mention it may change meanwhile; then the plan is made anew.
-        for _ in 0..3 {
-            let change = mailboxes::delete(&site, &address).await?;
-            match self.commit(&site, change).await {
-                Err(AdminError::NotFound(_)) => {}
-                other => return other,
-            }
-        }
-        Err(AdminError::Unavailable(Unavailable::new(
-            "the rows keep changing",
-        )))
+        change!(self, |tables| mailboxes::delete(&tables, &address))
     }
 
     async fn set_password(&self, address: Address, password: Secret) -> Result<(), AdminError> {
         let site = self.sites.current();
-        let password = self.hashed(&site, password).await?;
-        let change = mailboxes::set_password(&site, &address, password).await?;
-        self.commit(&site, change).await
+        let password = self.hashed(&site, &password).await?;
+        change!(self, |tables| passwords::set(&tables, &address, password.clone()))
+    }
+
+    async fn app_passwords(&self, address: Address) -> Result<Vec<AppPasswordRecord>, Unavailable> {
+        list!(self, |tables| passwords::list(&tables, &address))
+    }
+
+    async fn create_app_password(&self, new: NewAppPassword) -> Result<(), AdminError> {
+        let site = self.sites.current();
+        let tables = Tables::of(&site).await.map_err(admin_error)?;
+        passwords::create_app(&tables, &new, None).await?;
+        let password = self.hashed(&site, &new.password).await?;
+        change!(self, |tables| passwords::create_app(
+            &tables,
+            &new,
+            Some(&password)
+        ))
+    }
+
+    async fn delete_app_password(&self, address: Address, id: i64) -> Result<(), AdminError> {
+        change!(self, |tables| passwords::delete_app(&tables, &address, id))
     }
 
     async fn aliases(&self, domain: Option<Domain>) -> Result<Vec<AliasRecord>, Unavailable> {
-        aliases::list(&self.sites.current(), domain.as_ref())
-            .await
-            .map_err(|e| unavailable(&e))
+        list!(self, |tables| aliases::list(&tables, domain.as_ref()))
     }
 
     async fn create_alias(&self, record: AliasRecord) -> Result<(), AdminError> {
-        let site = self.sites.current();
-        let change = aliases::create(&site, &record).await?;
-        self.commit(&site, change).await
+        change!(self, |tables| aliases::create(&tables, &record))
     }
 
     async fn update_alias(&self, address: String, update: AliasUpdate) -> Result<(), AdminError> {
-        let site = self.sites.current();
-        let change = aliases::update(&site, &address, &update).await?;
-        self.commit(&site, change).await
+        change!(self, |tables| aliases::update(&tables, &address, &update))
     }
 
     async fn delete_alias(&self, address: String) -> Result<(), AdminError> {
+        change!(self, |tables| aliases::delete(&tables, &address))
+    }
+
+    async fn administrators(&self) -> Result<Vec<AdministratorRecord>, Unavailable> {
+        list!(self, |tables| administrators::list(&tables))
+    }
+
+    async fn create_administrator(&self, new: NewAdministrator) -> Result<(), AdminError> {
         let site = self.sites.current();
-        let change = aliases::delete(&site, &address).await?;
-        self.commit(&site, change).await
+        let tables = Tables::of(&site).await.map_err(admin_error)?;
+        administrators::create(&tables, &new, None).await?;
+        let password = self.hashed(&site, &new.password).await?;
+        change!(self, |tables| administrators::create(
+            &tables,
+            &new,
+            Some(&password)
+        ))
+    }
+
+    async fn update_administrator(
+        &self,
+        username: String,
+        update: AdministratorUpdate,
+    ) -> Result<(), AdminError> {
+        change!(self, |tables| administrators::update(&tables, &username, &update))
+    }
+
+    async fn delete_administrator(&self, username: String) -> Result<(), AdminError> {
+        change!(self, |tables| administrators::delete(&tables, &username))
+    }
+
+    async fn set_administrator_password(&self, username: String, password: Secret) -> Result<(), AdminError> {
+        let site = self.sites.current();
+        let password = self.hashed(&site, &password).await?;
+        change!(self, |tables| administrators::set_password(
+            &tables,
+            &username,
+            password.clone()
+        ))
+    }
+
+    async fn vacations(&self, domain: Option<Domain>) -> Result<Vec<VacationRecord>, Unavailable> {
+        list!(self, |tables| vacation::list(&tables, domain.as_ref()))
+    }
+
+    async fn set_vacation(&self, record: VacationRecord) -> Result<(), AdminError> {
+        change!(self, |tables| vacation::set(&tables, &record))
+    }
+
+    async fn clear_vacation(&self, address: Address) -> Result<(), AdminError> {
+        change!(self, |tables| vacation::clear(&tables, &address))
+    }
+
+    async fn fetchmail(&self, domain: Option<Domain>) -> Result<Vec<FetchmailRecord>, Unavailable> {
+        list!(self, |tables| panel::fetchmail(&tables, domain.as_ref()))
+    }
+
+    async fn log(&self, domain: Option<Domain>, limit: u32) -> Result<Vec<LogEntry>, Unavailable> {
+        list!(self, |tables| panel::log(&tables, domain.as_ref(), limit))
     }
 }

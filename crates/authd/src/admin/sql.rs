@@ -5,8 +5,10 @@ use std::sync::Arc;
 use auth_api::admin::AdminError;
 
 use super::admin_error;
+use crate::config::AdminRules;
 use crate::database::schema::Schema;
-use crate::database::{Arg, DbError, Dialect, Statement, Value};
+use crate::database::values::{number, text};
+use crate::database::{Arg, Database, DbError, Dialect, Statement, Value};
 use crate::site::Site;
 
 /// What a column is set to.
@@ -15,6 +17,8 @@ pub enum Set {
     To(Arg),
     /// The present time.
     Now,
+    /// The present time and so many days.
+    InDays(i64),
 }
 
 impl<T: Into<Arg>> From<T> for Set {
@@ -23,143 +27,249 @@ impl<T: Into<Arg>> From<T> for Set {
     }
 }
 
-/// A change to be made: its statements, and what the log says of it.
+/// A change to be made: its statements, and what is told of it.
 pub struct Change {
+    /// What the event calls the thing: `domain`, `mailbox`...
     pub object: &'static str,
+    /// `add`, `set` or `delete`.
     pub action: &'static str,
+    /// The key of the row.
     pub key: String,
-    pub domain: String,
     pub statements: Vec<Statement>,
+    /// The rows of the panel's log.
+    pub log: Vec<Logged>,
+}
+
+/// A row of the panel's log.
+pub struct Logged {
+    /// The panel's word.
+    pub action: &'static str,
+    pub domain: String,
+    pub data: String,
 }
 
 impl Change {
-    /// Runs the statements and writes the panel's log row, in one transaction.
-    pub async fn commit(self, site: &Site) -> Result<(), AdminError> {
-        let tables = Tables::of(site).await.map_err(admin_error)?;
+    /// A change with one row in the log.
+    pub fn new(
+        object: &'static str,
+        action: &'static str,
+        logged: &'static str,
+        domain: impl Into<String>,
+        key: impl Into<String>,
+        statements: Vec<Statement>,
+    ) -> Self {
+        let key = key.into();
+        Self {
+            object,
+            action,
+            log: vec![Logged {
+                action: logged,
+                domain: domain.into(),
+                data: key.clone(),
+            }],
+            key,
+            statements,
+        }
+    }
+
+    /// Runs the statements and writes the log, in one transaction.
+    pub async fn commit(self, tables: &Tables<'_>) -> Result<(), DbError> {
         let mut statements = self.statements;
         if tables.schema.has_table("log") {
-            let verb = match self.action {
-                "add" => "create",
-                "set" => "edit",
-                other => other,
-            };
-            let row = [
-                ("timestamp", Set::Now),
-                // As the panel writes it: name (ip).
-                ("username", "mailctl (localhost)".into()),
-                ("domain", self.domain.into()),
-                ("action", format!("{verb}_{}", self.object).into()),
-                ("data", self.key.clone().into()),
-            ];
-            statements.push(tables.insert("log", row));
+            for logged in self.log {
+                let row = vec![
+                    ("timestamp", Set::Now),
+                    // As the panel writes it: name (address).
+                    ("username", "mailctl (localhost)".into()),
+                    ("domain", logged.domain.into()),
+                    ("action", logged.action.into()),
+                    ("data", logged.data.into()),
+                ];
+                statements.push(tables.insert("log", row));
+            }
         }
-        site.panel()
-            .map_err(admin_error)?
-            .database()
-            .transaction(statements)
-            .await
-            .map_err(|error| match error {
-                DbError::Duplicate => AdminError::Exists(format!("{} exists already", self.key)),
-                DbError::Conflict => {
-                    AdminError::NotFound(format!("there is no {} {}", self.object, self.key))
-                }
-                other => admin_error(other),
-            })
+        tables.database.transaction(statements).await
     }
 }
 
-/// The columns and the dialect that statements are made for.
-pub struct Tables {
+/// The tables as they are, and what statements are made with.
+pub struct Tables<'a> {
+    /// The columns.
     pub schema: Arc<Schema>,
-    dialect: Dialect,
+    /// How new rows look.
+    pub rules: &'a AdminRules,
+    database: &'a dyn Database,
 }
 
-impl Tables {
-    pub async fn of(site: &Site) -> Result<Self, DbError> {
+impl<'a> Tables<'a> {
+    pub async fn of(site: &'a Site) -> Result<Self, DbError> {
+        let panel = site.panel()?;
         Ok(Self {
-            schema: site.panel()?.schema().await?,
-            dialect: site.panel()?.database().dialect(),
+            schema: panel.schema().await?,
+            rules: &site.settings.admin,
+            database: panel.database(),
         })
     }
 
+    /// The rows of a query.
+    pub async fn select(&self, sql: &str, args: Vec<Arg>) -> Result<Vec<Vec<Value>>, DbError> {
+        self.database.select(&self.sql(sql), args).await
+    }
+
+    /// A statement of a transaction.
+    pub fn statement(&self, sql: &str, args: Vec<Arg>) -> Statement {
+        Statement::new(self.sql(sql), args)
+    }
+
+    /// The text with `<table>` as the site calls the table.
+    fn sql(&self, text: &str) -> String {
+        let mut sql = String::with_capacity(text.len() + 16);
+        let mut rest = text;
+        while let Some((before, behind)) = rest.split_once('<') {
+            let end = behind
+                .find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+                .unwrap_or(0);
+            let (name, after) = behind.split_at(end);
+            sql.push_str(before);
+            rest = match (name, after.strip_prefix('>')) {
+                ("", _) | (_, None) => {
+                    sql.push('<');
+                    behind
+                }
+                (name, Some(after)) => {
+                    sql.push_str(&format!("`{}`", self.schema.table(name)));
+                    after
+                }
+            };
+        }
+        sql.push_str(rest);
+        sql
+    }
+
+    /// The one number of a counting query.
+    pub async fn count(&self, sql: &str, args: Vec<Arg>) -> Result<i64, AdminError> {
+        let rows = self.select(sql, args).await.map_err(admin_error)?;
+        let found = rows.first().and_then(|row| row.first()).and_then(number);
+        found.ok_or_else(|| admin_error(DbError::Refused("a count is not a number".into())))
+    }
+
+    /// Whether `table` has a row with this key.
+    pub async fn exists(&self, table: &str, column: &str, key: &str) -> Result<bool, AdminError> {
+        let sql = format!("SELECT COUNT(*) FROM <{table}> WHERE `{column}` = ?");
+        Ok(self.count(&sql, vec![key.into()]).await? > 0)
+    }
+
+    /// The column in a list of columns, or what stands for it where there is none.
+    pub fn column(&self, table: &str, column: &str, otherwise: &str) -> String {
+        if self.schema.has(table, column) {
+            format!("`{column}`")
+        } else {
+            otherwise.to_owned()
+        }
+    }
+
     /// INSERT of the columns that there are.
-    pub fn insert<const N: usize>(&self, table: &str, row: [(&str, Set); N]) -> Statement {
+    pub fn insert(&self, table: &str, row: Vec<(&str, Set)>) -> Statement {
         let (mut columns, mut values, mut args) = (Vec::new(), Vec::new(), Vec::new());
-        for (column, set) in row
-            .into_iter()
-            .filter(|(column, _)| self.schema.has(table, column))
-        {
+        for (column, set) in self.known(table, row) {
             columns.push(format!("`{column}`"));
             values.push(self.value(set, &mut args));
         }
         let sql = format!(
-            "INSERT INTO `{table}` ({}) VALUES ({})",
+            "INSERT INTO <{table}> ({}) VALUES ({})",
             columns.join(", "),
             values.join(", ")
         );
-        Statement::new(sql, args).one()
+        self.statement(&sql, args).one()
     }
 
     /// UPDATE of the columns that there are, where `key` is this.
     pub fn update(&self, table: &str, row: Vec<(&str, Set)>, key: &str, is: &str) -> Statement {
         let (mut sets, mut args) = (Vec::new(), Vec::new());
-        for (column, set) in row
-            .into_iter()
-            .filter(|(column, _)| self.schema.has(table, column))
-        {
+        for (column, set) in self.known(table, row) {
             let value = self.value(set, &mut args);
             sets.push(format!("`{column}` = {value}"));
         }
+        if sets.is_empty() {
+            // Still finds out whether the row is there.
+            sets.push(format!("`{key}` = `{key}`"));
+        }
         args.push(is.into());
-        Statement::new(
-            format!("UPDATE `{table}` SET {} WHERE `{key}` = ?", sets.join(", ")),
-            args,
-        )
+        let sql = format!("UPDATE <{table}> SET {} WHERE `{key}` = ?", sets.join(", "));
+        self.statement(&sql, args)
     }
 
-    /// DELETE where `key` is this; `None` where there is no such table.
+    /// DELETE where `key` is this; `None` where there is no such column.
     pub fn delete(&self, table: &str, key: &str, is: &str) -> Option<Statement> {
-        let sql = format!("DELETE FROM `{table}` WHERE `{key}` = ?");
+        let sql = format!("DELETE FROM <{table}> WHERE `{key}` = ?");
         self.schema
             .has(table, key)
-            .then(|| Statement::new(sql, vec![is.into()]))
+            .then(|| self.statement(&sql, vec![is.into()]))
+    }
+
+    /// Holds the row until the end of the transaction, and undoes the whole where it is gone. Changes that
+    /// count rows or check others do so behind it, so that two of them cannot both find room for the last.
+    pub fn hold(&self, table: &str, key: &str, is: &str) -> Statement {
+        let sql = format!("UPDATE <{table}> SET `active` = `active` WHERE `{key}` = ?");
+        self.statement(&sql, vec![is.into()]).one()
+    }
+
+    fn known<'r>(
+        &'r self,
+        table: &'r str,
+        row: Vec<(&'r str, Set)>,
+    ) -> impl Iterator<Item = (&'r str, Set)> + 'r {
+        row.into_iter()
+            .filter(move |(column, _)| self.schema.has(table, column))
     }
 
     fn value(&self, set: Set, args: &mut Vec<Arg>) -> String {
-        match set {
-            Set::To(arg) => {
+        match (set, self.database.dialect()) {
+            (Set::To(arg), _) => {
                 args.push(arg);
                 "?".to_owned()
             }
-            Set::Now => self.dialect.now().to_owned(),
+            (Set::Now, dialect) => dialect.now().to_owned(),
+            (Set::InDays(days), Dialect::Mysql) => {
+                args.push(days.into());
+                "DATE_ADD(NOW(), INTERVAL ? DAY)".to_owned()
+            }
+            (Set::InDays(days), Dialect::Sqlite) => {
+                args.push(format!("+{days} days").into());
+                "datetime('now', ?)".to_owned()
+            }
         }
     }
 
-    /// Refuses a key that the column cannot hold, before the database stumbles over it.
-    pub fn check_key(&self, table: &str, column: &str, key: &str) -> Result<(), AdminError> {
-        if self.schema.charset(table, column).holds(key) && key.len() <= 255 {
+    /// Refuses a text that the column cannot hold, before the database stumbles over it.
+    pub fn check_text(&self, table: &str, column: &str, text: &str) -> Result<(), AdminError> {
+        if self.schema.charset(table, column).holds(text) && text.len() <= 255 {
             return Ok(());
         }
         Err(AdminError::Invalid(format!(
-            "{key} does not fit the column {table}.{column} of this database"
+            "{text} does not fit the column {table}.{column} of this database"
         )))
     }
-}
 
-/// The one number of a counting query.
-pub async fn count(site: &Site, sql: &str, args: Vec<Arg>) -> Result<i64, AdminError> {
-    let rows = site
-        .panel()
-        .map_err(admin_error)?
-        .database()
-        .select(sql, args)
-        .await
-        .map_err(admin_error)?;
-    let number = rows
-        .first()
-        .and_then(|row| row.first())
-        .and_then(crate::database::postfixadmin::number);
-    number.ok_or_else(|| admin_error(DbError::Refused("a count is not a number".into())))
+    /// Refuses a value for a column that the tables do not have.
+    pub fn check_column(&self, table: &str, column: &str) -> Result<(), AdminError> {
+        if self.schema.has(table, column) {
+            return Ok(());
+        }
+        Err(AdminError::Invalid(format!(
+            "the tables of this PostfixAdmin have no {table}.{column}"
+        )))
+    }
+
+    /// Refuses what needs a table that is not there.
+    pub fn check_table(&self, table: &str) -> Result<(), AdminError> {
+        if self.schema.has_table(table) {
+            return Ok(());
+        }
+        Err(AdminError::Invalid(format!(
+            "the tables of this PostfixAdmin have no {table}"
+        )))
+    }
 }
 
 /// Reads the rows of a list; a row that cannot be read is told and left out.
@@ -167,9 +277,7 @@ pub fn records<T>(rows: Vec<Vec<Value>>, table: &str, read: impl Fn(&[Value]) ->
     let read = |row: Vec<Value>| {
         let record = read(&row);
         if record.is_none() {
-            let key = row
-                .first()
-                .and_then(|value| crate::database::postfixadmin::text(Some(value)));
+            let key = row.first().and_then(|value| text(Some(value)));
             tracing::warn!(
                 table,
                 key = key.as_deref().unwrap_or("?"),

@@ -60,6 +60,15 @@ pub struct Authd {
     /// Where PostfixAdmin works on the same tables it has to be one that its `encrypt` setting reads: see
     /// docs/passwords.md.
     pub new_passwords: NewPasswords,
+    /// Characters that a new password needs at least. Those that are there already stay good.
+    #[schemars(range(min = 1, max = 128))]
+    pub password_min_length: u32,
+    /// Letters that a new password needs at least; 3 is PostfixAdmin's own default.
+    #[schemars(range(min = 0, max = 128))]
+    pub password_min_letters: u32,
+    /// Digits that a new password needs at least; 2 is PostfixAdmin's own default.
+    #[schemars(range(min = 0, max = 128))]
+    pub password_min_digits: u32,
     /// What a password column may hold that has no mark of its scheme (`{SCHEME}`, `$id$`, `*` of MySQL): one
     /// form or a list of forms. `des`, `md5`, `sha1`, `sha256`, `sha512`, `smd5`, `ssha`, `ssha256`, `ssha512`,
     /// `cram-md5` and `mysql-old` are tried where the value has their length and digits, `cleartext` last; a
@@ -119,6 +128,9 @@ impl Default for Authd {
             hash_queue_limit: 64,
             sasl_exchange_timeout: DurationText::from_secs(60),
             new_passwords: NewPasswords::Argon2id,
+            password_min_length: 5,
+            password_min_letters: 0,
+            password_min_digits: 0,
             unmarked_passwords: None,
             maildir_layout: MaildirLayout::DomainUser,
             quota_multiplier: 1_024_000,
@@ -162,6 +174,13 @@ impl Section for Authd {
                 "auth_failure_delay_limit",
                 "it is shorter than auth_failure_delay".to_owned(),
                 "make it at least as long",
+            );
+        }
+        if self.mysql.admin_password_file.is_some() && self.mysql.admin_user.is_none() {
+            checks.add(
+                "mysql.admin_password_file",
+                "it is the password of nobody".to_owned(),
+                "set admin_user",
             );
         }
     }

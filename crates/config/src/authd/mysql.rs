@@ -26,6 +26,12 @@ pub struct Mysql {
     pub user: String,
     /// File whose first line is the password; only its owner may be able to read it. Default: no password.
     pub password_file: Option<SecretFile>,
+    /// Account for the changes that `mailctl` makes; it needs SELECT, INSERT, UPDATE and DELETE. Default:
+    /// `user`.
+    pub admin_user: Option<String>,
+    /// File whose first line is the password of `admin_user`; only its owner may be able to read it.
+    /// Default: no password.
+    pub admin_password_file: Option<SecretFile>,
     /// Name of the database.
     pub database: String,
     /// TLS to servers that are reached by TCP: `off`, or `required`, with a certificate that is valid for the
@@ -72,6 +78,8 @@ impl Default for Mysql {
             retry_interval: DurationText::from_secs(60),
             user: "postrider".to_owned(),
             password_file: None,
+            admin_user: None,
+            admin_password_file: None,
             database: "postfix".to_owned(),
             tls: DatabaseTls::Off,
             tls_ca_file: None,

@@ -1,0 +1,121 @@
+//! The limits of a domain: how many mailboxes and aliases, and how large (compat.md 1.4).
+
+use auth_api::admin::{AdminError, DomainRecord};
+
+use super::sql::Tables;
+use crate::database::{Arg, Statement};
+
+/// Aliases that do not merely stand for a mailbox.
+const ALIASES: &str = "SELECT COUNT(*) FROM <alias> a WHERE a.`domain` = ? AND NOT EXISTS \
+                       (SELECT 1 FROM <mailbox> m WHERE m.`username` = a.`address`)";
+const MAILBOXES: &str = "SELECT COUNT(*) FROM <mailbox> WHERE `domain` = ?";
+const QUOTAS: &str = "SELECT COALESCE(SUM(CASE WHEN `quota` > 0 THEN `quota` ELSE 0 END), 0) FROM <mailbox> \
+                      WHERE `domain` = ? AND `username` <> ?";
+
+/// Room for one more alias. Each function refuses what is over a limit by now, and gives the statements that
+/// undo the change where the limit is reached meanwhile: to be put before it.
+pub async fn alias(tables: &Tables<'_>, domain: &DomainRecord) -> Result<Vec<Statement>, AdminError> {
+    room(tables, domain, domain.aliases, "aliases", ALIASES).await
+}
+
+/// Room for one more mailbox.
+pub async fn mailbox(tables: &Tables<'_>, domain: &DomainRecord) -> Result<Vec<Statement>, AdminError> {
+    room(tables, domain, domain.mailboxes, "mailboxes", MAILBOXES).await
+}
+
+async fn room(
+    tables: &Tables<'_>,
+    domain: &DomainRecord,
+    limit: i64,
+    what: &'static str,
+    sql: &str,
+) -> Result<Vec<Statement>, AdminError> {
+    let name = domain.domain.as_str();
+    if limit < 0 {
+        return Err(AdminError::Invalid(format!(
+            "{name} may have no {what} (its limit is {limit})"
+        )));
+    }
+    let mut statements = vec![tables.hold("domain", "domain", name)];
+    if limit > 0 {
+        if tables.count(sql, vec![name.into()]).await? >= limit {
+            return Err(AdminError::Invalid(format!(
+                "{name} may have no more {what} (its limit is {limit})"
+            )));
+        }
+        let args = vec![name.into(), Arg::Int(limit), name.into(), Arg::Int(limit)];
+        statements.push(guard(tables, &format!("`{what}` = ? AND ({sql}) < ?"), args));
+    }
+    Ok(statements)
+}
+
+/// A quota for a mailbox; `except` is the mailbox that has one already.
+pub async fn quota(
+    tables: &Tables<'_>,
+    domain: &DomainRecord,
+    quota: u64,
+    except: &str,
+) -> Result<Vec<Statement>, AdminError> {
+    let name = domain.domain.as_str();
+    let bytes = i64::try_from(quota).map_err(|_| AdminError::Invalid("the quota is too large".into()))?;
+    // PostfixAdmin 2.1 has a 32-bit column, which MySQL fills with its largest number where it is not strict.
+    if !tables.schema.has("domain", "quota") && bytes > i64::from(i32::MAX) {
+        return Err(AdminError::Invalid(format!(
+            "the tables of this PostfixAdmin hold a quota of at most {} bytes",
+            i32::MAX
+        )));
+    }
+    let unit = i64::try_from(tables.rules.quota_multiplier).unwrap_or(i64::MAX);
+    let mut statements = Vec::new();
+    let most = domain.maxquota.saturating_mul(unit);
+    if domain.maxquota < 0 && bytes > 0 {
+        return Err(AdminError::Invalid(format!(
+            "quotas are off for {name} (its maxquota is {})",
+            domain.maxquota
+        )));
+    }
+    if domain.maxquota > 0 {
+        if bytes == 0 || bytes > most {
+            return Err(AdminError::Invalid(format!(
+                "a mailbox of {name} may have a quota of at most {most} bytes ({} MB), and has to have one",
+                domain.maxquota
+            )));
+        }
+        statements.push(guard(
+            tables,
+            "`maxquota` = ?",
+            vec![name.into(), domain.maxquota.into()],
+        ));
+    }
+    if domain.quota > 0 {
+        let all = domain.quota.saturating_mul(unit);
+        let args = vec![name.into(), except.into()];
+        let used = tables.count(QUOTAS, args).await?;
+        if bytes == 0 || used.saturating_add(bytes) > all {
+            return Err(AdminError::Invalid(format!(
+                "the mailboxes of {name} may have quotas of {all} bytes ({} MB) together, of which {used} are \
+                 given; each has to have one",
+                domain.quota
+            )));
+        }
+        let args = vec![
+            name.into(),
+            domain.quota.into(),
+            name.into(),
+            except.into(),
+            all.saturating_sub(bytes).into(),
+        ];
+        statements.push(guard(tables, &format!("`quota` = ? AND ({QUOTAS}) <= ?"), args));
+    }
+    if !statements.is_empty() {
+        statements.insert(0, tables.hold("domain", "domain", name));
+    }
+    Ok(statements)
+}
+
+/// Undoes the transaction where the condition about the domain (the first value) does not hold. The row is
+/// held before, by a statement of its own: a database may well count before it locks.
+fn guard(tables: &Tables<'_>, condition: &str, args: Vec<Arg>) -> Statement {
+    let sql = format!("UPDATE <domain> SET `active` = `active` WHERE `domain` = ? AND {condition}");
+    tables.statement(&sql, args).one()
+}
