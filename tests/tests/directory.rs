@@ -262,21 +262,12 @@ fn administration(backend: Backend) -> Result<()> {
             "twice"
         );
         for name in ["alice@d.test", "bob@d.test"] {
-            let mailbox = NewMailbox {
-                address: address(name),
-                name: "Ä name".into(),
-                password: Secret::new("Secret 1"),
-                quota: 1_024_000,
-                active: true,
-            };
+            let mut mailbox = NewMailbox::new(address(name), Secret::new("Secret 1"));
+            mailbox.name = "Ä name".into();
+            mailbox.quota = 1_024_000;
             admin.create_mailbox(mailbox).await?;
         }
-        let team = AliasRecord {
-            address: "team@d.test".into(),
-            goto: vec!["alice@d.test".into(), "bob@d.test".into()],
-            active: true,
-            mirrors_mailbox: false,
-        };
+        let team = AliasRecord::new("team@d.test", vec!["alice@d.test".into(), "bob@d.test".into()]);
         admin.create_alias(team).await?;
         let same = DomainUpdate {
             active: Some(true),

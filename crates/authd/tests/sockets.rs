@@ -17,22 +17,12 @@ async fn a_new_site_from_nothing() {
         .create_domain(DomainRecord::new(domain("example.com")))
         .await
         .unwrap();
-    let alice = NewMailbox {
-        address: address("alice@example.com"),
-        name: "Alice".into(),
-        password: Secret::new("correct horse"),
-        quota: 0,
-        active: true,
-    };
+    let alice = NewMailbox::new(address("alice@example.com"), Secret::new("correct horse"));
     admin.create_mailbox(alice.clone()).await.unwrap();
     let again = admin.create_mailbox(alice).await;
     assert!(matches!(again, Err(AdminError::Exists(_))), "{again:?}");
-    let sales = AliasRecord {
-        address: "sales@example.com".into(),
-        goto: vec!["alice@example.com".into(), "far@away.test".into()],
-        active: true,
-        mirrors_mailbox: false,
-    };
+    let targets = vec!["alice@example.com".into(), "far@away.test".into()];
+    let sales = AliasRecord::new("sales@example.com", targets);
     admin.create_alias(sales).await.unwrap();
 
     let smtpd = authd.client(Role::Smtpd);

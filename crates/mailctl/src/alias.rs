@@ -14,7 +14,8 @@ use crate::session::Session;
 /// Aliases.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Add an alias; to keep a copy in a mailbox of the same name, name it among the targets
+    /// Add an alias
+    #[command(after_help = ADD)]
     Add(Add),
     /// List aliases; without those that only stand for a mailbox
     List {
@@ -29,7 +30,8 @@ pub(crate) enum Command {
         /// The address, or @domain for a catch-all
         address: String,
     },
-    /// Change an alias
+    /// Change an alias, or where else the mail of a mailbox goes
+    #[command(after_help = SET)]
     Set(Set),
     /// Delete an alias
     Delete {
@@ -37,6 +39,21 @@ pub(crate) enum Command {
         address: String,
     },
 }
+
+const ADD: &str = "\
+Examples:
+  mailctl alias add sales@example.com alice@example.com bob@example.net
+  mailctl alias add @example.com alice@example.com     whatever has no mailbox or alias (catch-all)
+  mailctl alias add @example.net @example.com          the same user over there";
+
+const SET: &str = "\
+Examples:
+  mailctl alias set sales@example.com --add carol@example.com --remove bob@example.net
+  mailctl alias set alice@example.com --add phone@example.net          a copy elsewhere too
+  mailctl alias set alice@example.com --to new@example.net --keep-copy false   only elsewhere
+
+A mailbox keeps getting its mail, and its automatic reply stays on, whatever other targets are set;
+--keep-copy false ends the former, mailctl vacation clear the latter.";
 
 /// A new alias.
 #[derive(Debug, Args)]
@@ -68,6 +85,9 @@ pub(crate) struct Set {
     /// A target less; may be given more than once
     #[arg(long, value_name = "TARGET")]
     remove: Vec<String>,
+    /// true or false: whether the mailbox of this name keeps getting its mail
+    #[arg(long, value_name = "BOOL")]
+    keep_copy: Option<bool>,
     /// true or false: whether it exists
     #[arg(long, value_name = "BOOL")]
     active: Option<bool>,
@@ -80,6 +100,7 @@ struct Row {
     targets: Vec<String>,
     active: bool,
     stands_for_mailbox: bool,
+    vacation: bool,
 }
 
 impl From<AliasRecord> for Row {
@@ -89,6 +110,7 @@ impl From<AliasRecord> for Row {
             targets: record.goto,
             active: record.active,
             stands_for_mailbox: record.mirrors_mailbox,
+            vacation: record.vacation,
         }
     }
 }
@@ -114,7 +136,7 @@ pub(crate) async fn run(command: Command, session: &Session) -> Result<(), Failu
 /// An address or `@domain`, as the table has it.
 fn key(text: &str) -> Result<String, Failure> {
     let hint = "write user@example.com, or @example.com for a catch-all";
-    if let Some(domain) = text.strip_prefix('@') {
+    if let Some(domain) = text.strip_prefix('*').unwrap_or(text).strip_prefix('@') {
         let domain =
             Domain::new(domain).map_err(|error| Failure::bad_request(format!("{text}: {error}"), hint))?;
         return Ok(format!("@{domain}"));
@@ -143,12 +165,9 @@ fn targets(given: impl IntoIterator<Item = String>) -> Result<Vec<String>, Failu
 }
 
 async fn add_alias(add: Add, session: &Session) -> Result<(), Failure> {
-    let record = AliasRecord {
-        address: key(&add.address)?,
-        goto: targets(add.targets.into_iter().chain(add.to))?,
-        active: !add.inactive,
-        mirrors_mailbox: false,
-    };
+    let goto = targets(add.targets.into_iter().chain(add.to))?;
+    let mut record = AliasRecord::new(key(&add.address)?, goto);
+    record.active = !add.inactive;
     let row = Row::from(record.clone());
     session.authd()?.create_alias(record).await?;
     let text = format!("added {} -> {}", row.address, row.targets.join(", "));
@@ -200,6 +219,7 @@ async fn show(address: &str, session: &Session) -> Result<(), Failure> {
             ("targets", clean(&row.targets.join(", "))),
             ("active", yes_no(row.active)),
             ("stands for a mailbox", yes_no(row.stands_for_mailbox)),
+            ("automatic reply", yes_no(row.vacation)),
         ],
     );
     Ok(())
@@ -208,22 +228,28 @@ async fn show(address: &str, session: &Session) -> Result<(), Failure> {
 async fn change(set: Set, session: &Session) -> Result<(), Failure> {
     let address = key(&set.address)?;
     let authd = session.authd()?;
+    let mut keep_copy = set.keep_copy;
     let goto = if !set.to.is_empty() {
         Some(targets(set.to)?)
     } else if set.add.is_empty() && set.remove.is_empty() {
         None
     } else {
-        let old = find(&authd, &address).await?.targets;
-        Some(edited(&old, set.add, set.remove)?)
+        let old = find(&authd, &address).await?;
+        // Taking the mailbox itself out of its list says the same as --keep-copy false.
+        if old.stands_for_mailbox && set.remove.iter().any(|one| one.eq_ignore_ascii_case(&address)) {
+            keep_copy = Some(false);
+        }
+        Some(edited(&old.targets, set.add, set.remove)?)
     };
     let update = AliasUpdate {
         goto,
         active: set.active,
+        keep_copy,
     };
     if update == AliasUpdate::default() {
         return Err(Failure::bad_request(
             "nothing to change",
-            "use --to, --add, --remove or --active",
+            "use --to, --add, --remove, --keep-copy or --active",
         ));
     }
     authd.update_alias(&address, update).await?;

@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use crate::{alias, auth, check, config_command, domain, mailbox, queue, trace};
+use crate::{
+    administrator, alias, alias_domain, auth, check, config_command, domain, fetchmail, mailbox, panel_log,
+    queue, trace, vacation,
+};
 
 /// Administer Postrider: domains, mailboxes and aliases, the queue, the life of a message
 #[derive(Debug, Parser)]
@@ -32,6 +35,20 @@ pub(crate) enum Command {
     /// Aliases: addresses whose mail goes to others
     #[command(subcommand)]
     Alias(alias::Command),
+    /// Domains in which every address is the same as in another
+    #[command(subcommand)]
+    AliasDomain(alias_domain::Command),
+    /// Automatic replies
+    #[command(subcommand)]
+    Vacation(vacation::Command),
+    /// Administrators of PostfixAdmin
+    #[command(subcommand)]
+    Admin(administrator::Command),
+    /// Mailboxes elsewhere whose mail is fetched
+    #[command(subcommand)]
+    Fetchmail(fetchmail::Command),
+    /// What administrators did, here and in PostfixAdmin
+    Log(panel_log::Args),
     /// Mail that waits
     #[command(subcommand)]
     Queue(queue::Command),

@@ -1,6 +1,6 @@
 //! `mailctl domain`: the domains for which this host takes mail.
 
-use auth_api::admin::{AliasDomainRecord, DomainRecord, DomainUpdate};
+use auth_api::admin::{DomainRecord, DomainUpdate};
 use clap::{Args, Subcommand};
 use mail_types::Domain;
 use serde::Serialize;
@@ -14,6 +14,7 @@ use crate::session::Session;
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Add a domain
+    #[command(after_help = ADD)]
     Add(Add),
     /// List all domains
     List,
@@ -23,6 +24,7 @@ pub(crate) enum Command {
         domain: Domain,
     },
     /// Change a domain; what is not named stays
+    #[command(after_help = SET)]
     Set(Set),
     /// Delete a domain; mail on disk stays
     Delete {
@@ -33,6 +35,20 @@ pub(crate) enum Command {
         recursive: bool,
     },
 }
+
+const ADD: &str = "\
+Examples:
+  mailctl domain add example.com
+  mailctl domain add example.net --alias-of example.com
+  mailctl domain add example.org --max-mailboxes 20 --max-quota 2000 --password-expiry 180
+  mailctl domain add example.com --backup-mx --transport 'smtp:[mx1.example.com]'
+
+Quotas of domains are in MB as in PostfixAdmin: units of [authd] quota_multiplier bytes.";
+
+const SET: &str = "\
+Examples:
+  mailctl domain set example.com --active false
+  mailctl domain set example.com --max-aliases 0 --quota 50000";
 
 /// A new domain.
 #[derive(Debug, Args)]
@@ -67,6 +83,15 @@ pub(crate) struct Limits {
     /// Most mailboxes; 0 unlimited, -1 none
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     max_mailboxes: Option<i64>,
+    /// Largest quota of one mailbox in MB; 0 unlimited, -1 no quotas
+    #[arg(long, value_name = "MB", allow_negative_numbers = true)]
+    max_quota: Option<i64>,
+    /// Quotas of all mailboxes together in MB; 0 unlimited, -1 off
+    #[arg(long, value_name = "MB", allow_negative_numbers = true)]
+    quota: Option<i64>,
+    /// Days that a password lives; 0 for ever
+    #[arg(long, value_name = "DAYS")]
+    password_expiry: Option<i64>,
 }
 
 /// A change.
@@ -94,23 +119,26 @@ struct Row {
     active: bool,
     max_aliases: i64,
     max_mailboxes: i64,
+    max_quota: i64,
+    quota: i64,
+    password_expiry: i64,
     alias_of: Option<String>,
 }
 
-impl Row {
-    fn new(record: &DomainRecord, alias_domains: &[AliasDomainRecord]) -> Self {
-        let mirrored = alias_domains
-            .iter()
-            .find(|row| row.active && row.alias_domain == record.domain);
+impl From<DomainRecord> for Row {
+    fn from(record: DomainRecord) -> Self {
         Self {
             domain: record.domain.to_string(),
-            description: record.description.clone(),
-            transport: record.transport.clone(),
+            description: record.description,
+            transport: record.transport,
             backup_mx: record.backupmx,
             active: record.active,
             max_aliases: record.aliases,
             max_mailboxes: record.mailboxes,
-            alias_of: mirrored.map(|row| row.target_domain.to_string()),
+            max_quota: record.maxquota,
+            quota: record.quota,
+            password_expiry: record.password_expiry,
+            alias_of: record.alias_of.map(|domain| domain.to_string()),
         }
     }
 }
@@ -127,7 +155,6 @@ pub(crate) async fn run(command: Command, session: &Session) -> Result<(), Failu
 }
 
 async fn add_domain(add: Add, session: &Session) -> Result<(), Failure> {
-    let authd = session.authd()?;
     let domain = add.domain;
     let mut record = DomainRecord::new(domain.clone());
     record.backupmx = add.backup_mx;
@@ -136,16 +163,13 @@ async fn add_domain(add: Add, session: &Session) -> Result<(), Failure> {
     record.transport = add.limits.transport.unwrap_or(record.transport);
     record.aliases = add.limits.max_aliases.unwrap_or(record.aliases);
     record.mailboxes = add.limits.max_mailboxes.unwrap_or(record.mailboxes);
-    authd.create_domain(record).await?;
+    record.maxquota = add.limits.max_quota.unwrap_or(record.maxquota);
+    record.quota = add.limits.quota.unwrap_or(record.quota);
+    record.password_expiry = add.limits.password_expiry.unwrap_or(record.password_expiry);
+    record.alias_of.clone_from(&add.alias_of);
+    session.authd()?.create_domain(record).await?;
     let mut text = format!("added {domain}");
     if let Some(target) = &add.alias_of {
-        authd
-            .create_alias_domain(AliasDomainRecord {
-                alias_domain: domain.clone(),
-                target_domain: target.clone(),
-                active: true,
-            })
-            .await?;
         text.push_str(&format!(", the same as {target}"));
     }
     let value = json!({ "domain": domain.as_str(), "alias_of": add.alias_of.as_ref().map(Domain::as_str) });
@@ -154,14 +178,8 @@ async fn add_domain(add: Add, session: &Session) -> Result<(), Failure> {
 }
 
 async fn rows(session: &Session) -> Result<Vec<Row>, Failure> {
-    let authd = session.authd()?;
-    let alias_domains = authd.alias_domains(None).await?;
-    Ok(authd
-        .domains()
-        .await?
-        .iter()
-        .map(|record| Row::new(record, &alias_domains))
-        .collect())
+    let domains = session.authd()?.domains().await?;
+    Ok(domains.into_iter().map(Row::from).collect())
 }
 
 async fn list(session: &Session) -> Result<(), Failure> {
@@ -215,6 +233,15 @@ async fn show(domain: &Domain, session: &Session) -> Result<(), Failure> {
         ..0 => "none".to_owned(),
         most => most.to_string(),
     };
+    let megabytes = |limit: i64| match limit {
+        0 => "unlimited".to_owned(),
+        ..0 => "off".to_owned(),
+        most => format!("{most} MB"),
+    };
+    let expiry = match row.password_expiry {
+        ..=0 => "never".to_owned(),
+        days => format!("after {}", count(usize::try_from(days).unwrap_or(0), "day")),
+    };
     let mut value = json!(row);
     value["mailboxes"] = mailboxes.into();
     value["aliases"] = aliases.into();
@@ -232,6 +259,9 @@ async fn show(domain: &Domain, session: &Session) -> Result<(), Failure> {
                 format!("{mailboxes} of {}", limit(row.max_mailboxes)),
             ),
             ("aliases", format!("{aliases} of {}", limit(row.max_aliases))),
+            ("quota of a mailbox", megabytes(row.max_quota)),
+            ("quota of all", megabytes(row.quota)),
+            ("passwords expire", expiry),
         ],
     );
     Ok(())
@@ -245,7 +275,9 @@ async fn change(set: Set, session: &Session) -> Result<(), Failure> {
         active: set.active,
         aliases: set.limits.max_aliases,
         mailboxes: set.limits.max_mailboxes,
-        ..DomainUpdate::default()
+        maxquota: set.limits.max_quota,
+        quota: set.limits.quota,
+        password_expiry: set.limits.password_expiry,
     };
     if update == DomainUpdate::default() {
         return Err(Failure::bad_request(
@@ -270,12 +302,14 @@ async fn delete(domain: &Domain, recursive: bool, session: &Session) -> Result<(
         .iter()
         .filter(|alias| !alias.mirrors_mailbox)
         .count();
-    if mailboxes + aliases > 0 && !recursive {
+    let mirrors = authd.alias_domains(Some(domain)).await?.len();
+    if mailboxes + aliases + mirrors > 0 && !recursive {
         return Err(Failure::bad_request(
             format!(
-                "{domain} has {} and {}",
+                "{domain} has {}, {} and {}",
                 count(mailboxes, "mailbox"),
-                count(aliases, "alias")
+                count(aliases, "alias"),
+                count(mirrors, "alias domain"),
             ),
             "add --recursive to delete them too; mail on disk stays",
         ));

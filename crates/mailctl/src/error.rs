@@ -117,7 +117,7 @@ impl From<AdminError> for Failure {
             AdminError::Unavailable(error) => error.into(),
             AdminError::NotFound(message) => Self::not_found(
                 message,
-                "see what there is: mailctl domain list, mailbox list, alias list",
+                "see what there is: mailctl domain list, mailbox list, alias list, admin list",
             ),
             AdminError::Exists(message) => {
                 Self::bad_request(message, "use `set` in place of `add` to change what is there")

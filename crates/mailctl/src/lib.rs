@@ -21,19 +21,25 @@
 //! 65 the request makes no sense, 66 nothing found, 69 a daemon cannot be reached, 75 try again later,
 //! 77 denied, 78 the configuration is wrong.
 
+mod administrator;
 mod alias;
+mod alias_domain;
+mod app_password;
 mod auth;
 mod check;
 mod cli;
 mod config_command;
 mod domain;
 mod error;
+mod fetchmail;
 mod mailbox;
 mod output;
+mod panel_log;
 mod password;
 mod queue;
 mod session;
 mod trace;
+mod vacation;
 
 use std::process::ExitCode;
 
@@ -72,6 +78,11 @@ async fn run(command: Command, session: &Session) -> Result<(), Failure> {
         Command::Domain(command) => domain::run(command, session).await,
         Command::Mailbox(command) => mailbox::run(command, session).await,
         Command::Alias(command) => alias::run(command, session).await,
+        Command::AliasDomain(command) => alias_domain::run(command, session).await,
+        Command::Vacation(command) => vacation::run(command, session).await,
+        Command::Admin(command) => administrator::run(command, session).await,
+        Command::Fetchmail(command) => fetchmail::run(command, session).await,
+        Command::Log(args) => panel_log::run(&args, session).await,
         Command::Queue(command) => queue::run(command, session).await,
         Command::Trace(args) => trace::run(&args, session),
         Command::Auth(command) => auth::run(command, session).await,

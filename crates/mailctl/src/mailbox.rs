@@ -7,15 +7,17 @@ use mail_types::{Address, Domain};
 use serde::Serialize;
 use serde_json::json;
 
+use crate::app_password;
 use crate::error::Failure;
 use crate::output::{clean, size, yes_no};
-use crate::password::PasswordArgs;
+use crate::password::NewPasswordArgs;
 use crate::session::Session;
 
 /// Mailboxes.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Add a mailbox; asks for the password unless an option says where it is
+    #[command(after_help = ADD)]
     Add(Add),
     /// List all mailboxes, or those of one domain
     List {
@@ -39,9 +41,18 @@ pub(crate) enum Command {
         /// The address
         address: Address,
         #[command(flatten)]
-        password: PasswordArgs,
+        password: NewPasswordArgs,
     },
+    /// Passwords of their own for single programs, beside that of the mailbox
+    #[command(subcommand)]
+    AppPassword(app_password::Command),
 }
+
+const ADD: &str = "\
+Examples:
+  mailctl mailbox add alice@example.com --name 'Alice Adams' --quota 2G
+  mailctl mailbox add alice@example.com --generate     makes a password and shows it once
+  pass show mail/alice | mailctl mailbox add alice@example.com --password-stdin";
 
 /// A new mailbox.
 #[derive(Debug, Args)]
@@ -57,8 +68,17 @@ pub(crate) struct Add {
     /// Add it switched off
     #[arg(long)]
     inactive: bool,
+    /// Let it receive and read mail, but not send
+    #[arg(long)]
+    no_smtp: bool,
+    /// A phone number
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    phone: String,
+    /// Another address of the person
+    #[arg(long, value_name = "ADDRESS", default_value = "")]
+    other_email: String,
     #[command(flatten)]
-    password: PasswordArgs,
+    password: NewPasswordArgs,
 }
 
 /// A change.
@@ -75,6 +95,15 @@ pub(crate) struct Set {
     /// true or false: whether it exists
     #[arg(long, value_name = "BOOL")]
     active: Option<bool>,
+    /// true or false: whether it may send mail
+    #[arg(long, value_name = "BOOL")]
+    smtp: Option<bool>,
+    /// A phone number
+    #[arg(long, value_name = "TEXT")]
+    phone: Option<String>,
+    /// Another address of the person; "" for none
+    #[arg(long, value_name = "ADDRESS")]
+    other_email: Option<String>,
 }
 
 /// A mailbox as it is shown.
@@ -84,7 +113,12 @@ struct Row {
     name: String,
     maildir: String,
     quota: u64,
+    used: Option<u64>,
     active: bool,
+    smtp: bool,
+    phone: String,
+    other_email: String,
+    password_expiry: String,
 }
 
 impl From<MailboxRecord> for Row {
@@ -94,7 +128,12 @@ impl From<MailboxRecord> for Row {
             name: record.name,
             maildir: record.maildir,
             quota: record.quota,
+            used: record.used,
             active: record.active,
+            smtp: record.smtp_active,
+            phone: record.phone,
+            other_email: record.email_other,
+            password_expiry: record.password_expiry,
         }
     }
 }
@@ -116,30 +155,34 @@ pub(crate) async fn run(command: Command, session: &Session) -> Result<(), Failu
         }
         Command::Password { address, password } => {
             let authd = session.authd()?;
-            authd.set_password(&address, password.read(true)?).await?;
-            let text = format!("{address} has a new password");
-            session
-                .output
-                .done(&json!({ "address": address.to_string() }), &text);
+            let password = password.read()?;
+            authd.set_password(&address, password.secret.clone()).await?;
+            let value = json!({ "address": address.to_string(), "password": password.generated });
+            let text = password.tell(&format!("{address} has a new password"));
+            session.output.done(&value, &text);
             Ok(())
         }
+        Command::AppPassword(command) => app_password::run(command, session).await,
     }
 }
 
 async fn add_mailbox(add: Add, session: &Session) -> Result<(), Failure> {
     let authd = session.authd()?;
+    let password = add.password.read()?;
     let mailbox = NewMailbox {
         address: add.address.clone(),
         name: add.name,
-        password: add.password.read(true)?,
+        password: password.secret.clone(),
         quota: add.quota.bytes(),
         active: !add.inactive,
+        smtp_active: !add.no_smtp,
+        phone: add.phone,
+        email_other: add.other_email,
     };
     authd.create_mailbox(mailbox).await?;
-    session.output.done(
-        &json!({ "address": add.address.to_string() }),
-        &format!("added {}", add.address),
-    );
+    let value = json!({ "address": add.address.to_string(), "password": password.generated });
+    let text = password.tell(&format!("added {}", add.address));
+    session.output.done(&value, &text);
     Ok(())
 }
 
@@ -199,7 +242,12 @@ async fn show(address: &Address, session: &Session) -> Result<(), Failure> {
             ("address", clean(&row.address)),
             ("name", clean(&row.name)),
             ("quota", quota(row.quota)),
+            ("used", row.used.map(size).unwrap_or_default()),
             ("active", yes_no(row.active)),
+            ("may send", yes_no(row.smtp)),
+            ("phone", clean(&row.phone)),
+            ("other address", clean(&row.other_email)),
+            ("password expires", clean(&row.password_expiry)),
             ("Maildir", clean(&path.display().to_string())),
         ],
     );
@@ -211,6 +259,9 @@ async fn change(set: Set, session: &Session) -> Result<(), Failure> {
         name: set.name,
         quota: set.quota.map(Size::bytes),
         active: set.active,
+        smtp_active: set.smtp,
+        phone: set.phone,
+        email_other: set.other_email,
     };
     if update == MailboxUpdate::default() {
         return Err(Failure::bad_request(

@@ -26,6 +26,73 @@ pub(crate) struct PasswordArgs {
     password_file: Option<PathBuf>,
 }
 
+/// Where a new password comes from; without an option it is asked for twice.
+#[derive(Debug, Args)]
+pub(crate) struct NewPasswordArgs {
+    #[command(flatten)]
+    given: PasswordArgs,
+    /// Make one, and show it this once
+    #[arg(long, conflicts_with_all = ["password_stdin", "password_file"])]
+    generate: bool,
+}
+
+/// A new password.
+pub(crate) struct NewPassword {
+    /// The password.
+    pub(crate) secret: Secret,
+    /// The same where we made it: to be shown.
+    pub(crate) generated: Option<String>,
+}
+
+impl NewPasswordArgs {
+    /// Reads or makes it.
+    pub(crate) fn read(&self) -> Result<NewPassword, Failure> {
+        if !self.generate {
+            return Ok(NewPassword {
+                secret: self.given.read(true)?,
+                generated: None,
+            });
+        }
+        let text = generate(|bytes| {
+            getrandom::fill(bytes).map_err(|error| Failure::internal(format!("random bytes: {error}")))
+        })?;
+        Ok(NewPassword {
+            secret: Secret::new(text.clone()),
+            generated: Some(text),
+        })
+    }
+}
+
+impl NewPassword {
+    /// What was done, with the password where nobody knows it yet.
+    pub(crate) fn tell(&self, text: &str) -> String {
+        match &self.generated {
+            Some(password) => format!("{text}\npassword: {password}"),
+            None => text.to_owned(),
+        }
+    }
+}
+
+/// Letters and digits that nobody takes for one another: 32, so that 5 bits choose one.
+const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+
+/// Five groups of five, 125 bits, with the digits and letters that rules ask for.
+fn generate(random: impl Fn(&mut [u8]) -> Result<(), Failure>) -> Result<String, Failure> {
+    loop {
+        let mut bytes = [0; 25];
+        random(&mut bytes)?;
+        let pick = |byte: &u8| ALPHABET.get(usize::from(byte % 32)).copied().map(char::from);
+        let groups: Vec<String> = bytes
+            .chunks(5)
+            .map(|group| group.iter().filter_map(pick).collect())
+            .collect();
+        let text = groups.join("-");
+        if text.chars().filter(char::is_ascii_digit).count() >= 2 {
+            return Ok(text);
+        }
+    }
+}
+
 impl PasswordArgs {
     /// Reads it. A new password is asked for twice.
     pub(crate) fn read(&self, new: bool) -> Result<Secret, Failure> {
@@ -135,6 +202,25 @@ mod tests {
 
     fn line(text: &[u8]) -> Result<Secret, Failure> {
         judge(first_line(&mut &text[..])?)
+    }
+
+    #[test]
+    fn a_generated_password_is_easy_to_type_and_hard_to_guess() {
+        let calls = std::cell::Cell::new(0);
+        let made = generate(|bytes| {
+            // The first draw has letters only, which rules about digits would refuse.
+            bytes.fill(if calls.replace(calls.get() + 1) == 0 {
+                32
+            } else {
+                31
+            });
+            Ok(())
+        });
+        assert_eq!(made.unwrap(), "99999-99999-99999-99999-99999");
+        assert_eq!(calls.get(), 2);
+        let mut letters = ALPHABET.to_vec();
+        letters.dedup();
+        assert_eq!(letters.len(), 32);
     }
 
     #[test]

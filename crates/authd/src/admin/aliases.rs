@@ -246,13 +246,11 @@ fn edited(
     };
     let named = update.goto.is_some() && wanted.iter().any(|target| is_itself(target.trim(), key));
     let keep = update.keep_copy.unwrap_or(named || had_itself);
-    if keep && !of_mailbox {
-        if update.keep_copy.is_some() || named {
-            return Err(AdminError::Invalid(format!(
-                "there is no mailbox {key} that could keep a copy"
-            )));
-        }
-        // The panel of old let aliases lead to themselves; that ends with the next change of the list.
+    // The panel of old let aliases lead to themselves; that ends with the next change of the list.
+    if keep && !of_mailbox && (update.keep_copy.is_some() || named) {
+        return Err(AdminError::Invalid(format!(
+            "there is no mailbox {key} that could keep a copy"
+        )));
     }
     wanted.retain(|target| !is_itself(target.trim(), key));
     if keep && of_mailbox {

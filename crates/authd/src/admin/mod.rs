@@ -64,8 +64,8 @@ macro_rules! change {
 macro_rules! list {
     ($self:ident, |$tables:ident| $rows:expr) => {{
         let site = $self.sites.current();
-        let $tables = Tables::of(&site).await.map_err(unavailable)?;
-        $rows.await.map_err(unavailable)
+        let $tables = Tables::of(&site).await.map_err(|error| unavailable(&error))?;
+        $rows.await.map_err(|error| unavailable(&error))
     }};
 }
 
@@ -161,7 +161,7 @@ fn forbidden(reason: &str) -> String {
 }
 
 /// The same for lists.
-fn unavailable(error: DbError) -> Unavailable {
+fn unavailable(error: &DbError) -> Unavailable {
     Unavailable::new(error.to_string())
 }
 

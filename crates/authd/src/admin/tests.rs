@@ -13,7 +13,7 @@ use mail_types::{Address, Domain, Secret};
 
 use super::AdminService;
 use crate::config::Settings;
-use crate::database::postfixadmin::text_or_empty;
+use crate::database::values::text_or_empty;
 use crate::login::Hashing;
 use crate::site::{Site, Sites};
 
@@ -68,23 +68,14 @@ impl Bench {
     }
 
     async fn mailbox(&self, name: &str) -> Result<(), AdminError> {
-        let mailbox = NewMailbox {
-            address: address(name),
-            name: "Name".into(),
-            password: Secret::new("secret"),
-            quota: 1_024_000,
-            active: true,
-        };
+        let mut mailbox = NewMailbox::new(address(name), Secret::new("secret"));
+        mailbox.name = "Name".into();
+        mailbox.quota = 1_024_000;
         self.admin.create_mailbox(mailbox).await
     }
 
     async fn alias(&self, name: &str, goto: &[&str]) -> Result<(), AdminError> {
-        let record = AliasRecord {
-            address: name.into(),
-            goto: goto.iter().map(|&t| t.to_owned()).collect(),
-            active: true,
-            mirrors_mailbox: false,
-        };
+        let record = AliasRecord::new(name, goto.iter().map(|&t| t.to_owned()).collect());
         self.admin.create_alias(record).await
     }
 }
@@ -160,7 +151,7 @@ async fn mailboxes_change_and_go() {
     let update = MailboxUpdate {
         active: Some(false),
         quota: Some(5),
-        name: None,
+        ..MailboxUpdate::default()
     };
     bench
         .admin
@@ -197,7 +188,7 @@ async fn mailboxes_change_and_go() {
         bench.admin.delete_mailbox(address("bob@d.test")).await,
         bench
             .admin
-            .set_password(address("bob@d.test"), Secret::new("x"))
+            .set_password(address("bob@d.test"), Secret::new("another"))
             .await,
         bench
             .admin
@@ -244,6 +235,7 @@ async fn aliases() {
     let update = AliasUpdate {
         goto: Some(vec!["far@away.test".into()]),
         active: Some(false),
+        ..AliasUpdate::default()
     };
     bench
         .admin
@@ -327,6 +319,11 @@ async fn domains_go_with_all_that_is_in_them() {
         .unwrap();
     bench.mailbox("a@d.test").await.unwrap();
     bench.mailbox("e@e.test").await.unwrap();
+    bench
+        .admin
+        .create_domain(DomainRecord::new(domain("m.test")))
+        .await
+        .unwrap();
     let mirror = AliasDomainRecord {
         alias_domain: domain("m.test"),
         target_domain: domain("d.test"),
@@ -366,7 +363,7 @@ async fn domains_go_with_all_that_is_in_them() {
         .into_iter()
         .map(|d| d.domain.to_string())
         .collect();
-    assert_eq!(names, ["e.test"]);
+    assert_eq!(names, ["e.test", "m.test"]);
     assert_eq!(bench.rows("SELECT username FROM mailbox").await, ["e@e.test"]);
     assert_eq!(bench.rows("SELECT address FROM alias").await, ["e@e.test"]);
     assert!(bench.rows("SELECT * FROM alias_domain").await.is_empty());

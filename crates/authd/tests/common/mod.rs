@@ -77,13 +77,8 @@ impl Authd {
             .create_domain(DomainRecord::new(domain("example.com")))
             .await
             .unwrap();
-        let mailbox = NewMailbox {
-            address: address("alice@example.com"),
-            name: "Alice".into(),
-            password: Secret::new("correct horse"),
-            quota: 0,
-            active: true,
-        };
+        let mut mailbox = NewMailbox::new(address("alice@example.com"), Secret::new("correct horse"));
+        mailbox.name = "Alice".into();
         admin.create_mailbox(mailbox).await.unwrap();
     }
 
