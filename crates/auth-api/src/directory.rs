@@ -17,7 +17,7 @@ pub enum Recipient {
 pub enum DomainClass {
     /// Mailboxes here.
     Mailbox,
-    /// Mirrors another domain (alias_domain).
+    /// Has aliases only, or mirrors another domain (alias_domain).
     Alias,
     /// We are backup MX, or the domain's transport sends it elsewhere: accepted from everybody, relayed.
     Relay,
@@ -62,15 +62,59 @@ pub struct Refusal {
     pub text: String,
 }
 
+/// Where an answer comes from, the freshest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Source {
+    /// A rule or an option; no row was asked for.
+    Rule,
+    /// The tables, just now.
+    Database,
+    /// The tables, some seconds ago; only rows that are there.
+    Cache,
+    /// The copy for the time when the tables are away.
+    Replica,
+}
+
+impl Source {
+    /// The word in events and explanations.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Rule => "rule",
+            Self::Database => "database",
+            Self::Cache => "cache",
+            Self::Replica => "replica",
+        }
+    }
+}
+
 /// One step of the reasoning: the question asked and the row or rule that answered it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
+    /// The address on the way that this was asked for.
+    pub of: String,
+    /// How many aliases led to that address; with the order of the steps this makes a tree.
+    pub depth: u32,
     /// The question, e.g. `alias`.
     pub question: String,
     /// The key it was asked with.
     pub key: String,
     /// The row or rule, e.g. `alias.goto = bob@example.com`; empty where nothing was found.
     pub answer: String,
+    /// Where this was looked up.
+    pub source: Source,
+}
+
+impl From<&Step> for events::Step {
+    fn from(step: &Step) -> Self {
+        Self {
+            question: step.question.clone(),
+            key: step.key.clone(),
+            answer: step.answer.clone(),
+            source: step.source.as_str().to_owned(),
+            of: step.of.clone(),
+            depth: step.depth,
+        }
+    }
 }
 
 /// What authd says of a recipient.
@@ -115,6 +159,31 @@ pub enum Route {
     Unknown(Refusal),
     /// The table says something that we cannot do (`4.3.5`), with the reason.
     Misconfigured(String),
+}
+
+/// As a transport table would write it.
+impl std::fmt::Display for Route {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Local => write!(f, "local"),
+            Self::Smtp(hop) => {
+                let (host, port) = (&hop.host, hop.port);
+                if hop.use_mx {
+                    write!(f, "smtp:{host}")?;
+                } else {
+                    write!(f, "smtp:[{host}]")?;
+                }
+                port.map_or(Ok(()), |port| write!(f, ":{port}"))
+            }
+            Self::Lmtp(LmtpHop::Unix(path)) => write!(f, "lmtp:unix:{path}"),
+            Self::Lmtp(LmtpHop::Tcp { host, port }) => write!(f, "lmtp:{host}:{port}"),
+            Self::Error(text) => write!(f, "error: {text}"),
+            Self::Retry(text) => write!(f, "retry: {text}"),
+            Self::Discard => write!(f, "discard"),
+            Self::Unknown(refusal) => write!(f, "unknown: {}", refusal.text),
+            Self::Misconfigured(reason) => write!(f, "misconfigured: {reason}"),
+        }
+    }
 }
 
 /// An SMTP next hop as transport_maps and relayhost write it.
@@ -177,4 +246,77 @@ pub enum SenderLogin {
     Owned,
     /// It may not.
     NotOwned,
+}
+
+/// A question that can be explained.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Question {
+    /// Where does this recipient deliver?
+    Recipient(Recipient),
+    /// How is this final address routed?
+    Route(Address),
+    /// Which Maildir has this final address?
+    Mailbox(Address),
+    /// May this login send as this address?
+    SenderLogin {
+        /// The login.
+        login: Address,
+        /// The envelope sender.
+        sender: Address,
+    },
+}
+
+/// The answer to a [`Question`], of the same kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// Its `steps` are empty: the explanation has them.
+    Recipient(Resolution),
+    /// See [`Question::Route`].
+    Route(Route),
+    /// See [`Question::Mailbox`].
+    Mailbox(MailboxAnswer),
+    /// See [`Question::SenderLogin`].
+    SenderLogin(SenderLogin),
+}
+
+/// An answer with its whole reasoning.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Explanation {
+    /// The answer, or why there is none now: the other daemons hear a temporary failure.
+    pub answer: Result<Answer, String>,
+    /// Everything that was asked, also on the way to no answer.
+    pub steps: Vec<Step>,
+}
+
+/// An absence notice (PostfixAdmin: `vacation`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Vacation {
+    /// Whose it is.
+    pub address: Address,
+    /// Subject of the reply; `$SUBJECT` is not yet replaced.
+    pub subject: String,
+    /// Text of the reply; `<%From_Date>` and `<%Until_Date>` are not yet replaced.
+    pub body: String,
+    /// First second of the absence, since 1970; `None`: it has begun.
+    pub active_from: Option<i64>,
+    /// Last second of the absence; `None`: it is open.
+    pub active_until: Option<i64>,
+    /// Seconds between two replies to one sender; 0: one reply.
+    pub interval_seconds: i64,
+}
+
+/// How full a mailbox is, as the tables say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Usage {
+    /// The row.
+    Found {
+        /// Bytes.
+        bytes: u64,
+        /// Messages.
+        messages: u64,
+    },
+    /// There is no such mailbox.
+    Unknown(Refusal),
+    /// The mailbox has no row, or the schema no table.
+    NotCounted,
 }

@@ -29,6 +29,7 @@
 //! (h2 counts stream resets over the life of a connection and ends it after 1,024). Whatever goes wrong is
 //! [`Unavailable`]: a temporary failure, never "unknown" and never "wrong password".
 
+pub mod access;
 pub mod admin;
 pub mod client;
 mod convert;
@@ -91,11 +92,11 @@ impl Unavailable {
 /// The role of the socket through which a client came; it decides which methods the client may call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Role {
-    /// smtpd: resolve, sender login, SASL.
+    /// smtpd: resolve, sender login, access, SASL.
     Smtpd,
     /// qmgr: resolve, route.
     Qmgr,
-    /// deliver: mailbox lookup.
+    /// deliver: mailbox lookup, vacation.
     Deliver,
     /// imapd: SASL, mailbox lookup.
     Imapd,

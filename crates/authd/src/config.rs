@@ -18,6 +18,8 @@ use crate::replica;
 pub struct Settings {
     /// The rules of the directory.
     pub rules: Rules,
+    /// How long rows about addresses are remembered; zero: not at all.
+    pub address_cache_time: Duration,
     /// Which database.
     pub backend: Backend,
     /// Which tables in it.
@@ -122,7 +124,10 @@ impl Settings {
                 expansion_limit: authd.virtual_alias_expansion_limit as usize,
                 recursion_limit: authd.virtual_alias_recursion_limit as usize,
                 owner: (general.virtual_uid, general.virtual_gid),
+                minimum_uid: general.virtual_minimum_uid,
+                vacation_domain: authd.vacation_domain.as_ref().map(|name| name.domain().clone()),
             },
+            address_cache_time: authd.address_cache_time.get(),
             backend,
             profile: Profile::new(config),
             replica: replica_settings(config),

@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
-use auth_api::directory::{DomainClass, MailboxAnswer, Recipient, Resolution, Route, SenderLogin, Verdict};
-use auth_api::{Trace, Unavailable, server};
+use auth_api::directory::{
+    DomainClass, Explanation, MailboxAnswer, Question, Recipient, Resolution, Route, SenderLogin, Usage,
+    Vacation, Verdict,
+};
+use auth_api::{Trace, Unavailable, access, server};
 use events::{About, Log, authd};
 use mail_types::Address;
 
-use crate::directory::DirectoryError;
+use crate::directory::{DirectoryError, Steps};
 use crate::site::Sites;
 
 /// Answers questions about addresses.
@@ -61,9 +64,12 @@ impl server::Directory for DirectoryService {
             Recipient::Postmaster => "postmaster".to_owned(),
         };
         let site = self.sites.current();
-        match site.directory.resolve(&recipient).await {
-            Ok(resolution) => {
-                self.tell(trace, resolved(address, &resolution));
+        let mut steps = Steps::brief();
+        match site.directory.resolve(&recipient, &mut steps).await {
+            Ok(mut resolution) => {
+                let source = source(&steps);
+                resolution.steps = steps.into_list();
+                self.tell(trace, resolved(address, &resolution, source));
                 Ok(resolution)
             }
             Err(error) => Err(self.trouble(trace, "ResolveRecipient", &address, &error)),
@@ -73,11 +79,13 @@ impl server::Directory for DirectoryService {
     async fn route(&self, final_address: Address, trace: Trace) -> Result<Route, Unavailable> {
         let address = final_address.to_string();
         let site = self.sites.current();
-        match site.directory.route(&final_address).await {
+        let mut steps = Steps::brief();
+        match site.directory.route(&final_address, &mut steps).await {
             Ok(route) => {
                 let kind = authd::Kind::Routed {
                     address,
-                    route: route_text(&route),
+                    route: route.to_string(),
+                    source: source(&steps),
                 };
                 self.tell(trace, kind);
                 Ok(route)
@@ -93,7 +101,8 @@ impl server::Directory for DirectoryService {
     ) -> Result<MailboxAnswer, Unavailable> {
         let address = final_address.to_string();
         let site = self.sites.current();
-        match site.directory.lookup_mailbox(&final_address).await {
+        let mut steps = Steps::brief();
+        match site.directory.lookup_mailbox(&final_address, &mut steps).await {
             Ok(answer) => {
                 let text = match &answer {
                     MailboxAnswer::Found(mailbox) => mailbox.maildir.clone(),
@@ -103,13 +112,12 @@ impl server::Directory for DirectoryService {
                         reason.clone()
                     }
                 };
-                self.tell(
-                    trace,
-                    authd::Kind::MailboxFound {
-                        address,
-                        answer: text,
-                    },
-                );
+                let kind = authd::Kind::MailboxFound {
+                    address,
+                    answer: text,
+                    source: source(&steps),
+                };
+                self.tell(trace, kind);
                 Ok(answer)
             }
             Err(error) => Err(self.trouble(trace, "LookupMailbox", &address, &error)),
@@ -123,14 +131,68 @@ impl server::Directory for DirectoryService {
         trace: Trace,
     ) -> Result<SenderLogin, Unavailable> {
         let site = self.sites.current();
-        site.directory
-            .check_sender_login(&login, &sender)
+        let mut steps = Steps::brief();
+        match site
+            .directory
+            .check_sender_login(&login, &sender, &mut steps)
             .await
-            .map_err(|error| self.trouble(trace, "CheckSenderLogin", &sender.to_string(), &error))
+        {
+            Ok(answer) => {
+                let kind = authd::Kind::SenderChecked {
+                    login: login.to_string(),
+                    sender: sender.to_string(),
+                    owned: answer == SenderLogin::Owned,
+                    source: source(&steps),
+                };
+                self.tell(trace, kind);
+                Ok(answer)
+            }
+            Err(error) => Err(self.trouble(trace, "CheckSenderLogin", &sender.to_string(), &error)),
+        }
+    }
+
+    async fn check_access(
+        &self,
+        question: access::Question,
+        trace: Trace,
+    ) -> Result<access::Answer, Unavailable> {
+        let site = self.sites.current();
+        site.directory
+            .check_access(&question, &mut Steps::brief())
+            .await
+            .map_err(|error| {
+                let about = question.recipient.as_ref().map(ToString::to_string);
+                self.trouble(trace, "CheckAccess", &about.unwrap_or_default(), &error)
+            })
+    }
+
+    async fn vacation(&self, address: Address, trace: Trace) -> Result<Option<Vacation>, Unavailable> {
+        let site = self.sites.current();
+        site.directory
+            .vacation(&address, &mut Steps::brief())
+            .await
+            .map_err(|error| self.trouble(trace, "Vacation", &address.to_string(), &error))
+    }
+
+    async fn usage(&self, address: Address, trace: Trace) -> Result<Usage, Unavailable> {
+        let site = self.sites.current();
+        site.directory
+            .usage(&address, &mut Steps::brief())
+            .await
+            .map_err(|error| self.trouble(trace, "Usage", &address.to_string(), &error))
+    }
+
+    async fn explain(&self, question: Question) -> Explanation {
+        self.sites.current().directory.explain(&question).await
     }
 }
 
-fn resolved(address: String, resolution: &Resolution) -> authd::Kind {
+/// The least fresh source of the rows; empty where there were none.
+fn source(steps: &Steps) -> String {
+    steps.source().map_or("", |source| source.as_str()).to_owned()
+}
+
+fn resolved(address: String, resolution: &Resolution, source: String) -> authd::Kind {
     let class = match resolution.class {
         DomainClass::Mailbox => "mailbox",
         DomainClass::Alias => "alias",
@@ -154,39 +216,11 @@ fn resolved(address: String, resolution: &Resolution) -> authd::Kind {
         Verdict::Refuse(refusal) => format!("{} {} {}", refusal.code, refusal.status, refusal.text),
         Verdict::ExpansionError(reason) => format!("expansion error: {reason}"),
     };
-    let step = |step: &auth_api::directory::Step| events::Step {
-        question: step.question.clone(),
-        key: step.key.clone(),
-        answer: step.answer.clone(),
-    };
     authd::Kind::RecipientResolved {
         address,
         class: class.to_owned(),
         verdict,
-        steps: resolution.steps.iter().map(step).collect(),
-    }
-}
-
-fn route_text(route: &Route) -> String {
-    match route {
-        Route::Local => "local".to_owned(),
-        Route::Smtp(hop) => {
-            let host = if hop.use_mx {
-                hop.host.clone()
-            } else {
-                format!("[{}]", hop.host)
-            };
-            match hop.port {
-                Some(port) => format!("smtp:{host}:{port}"),
-                None => format!("smtp:{host}"),
-            }
-        }
-        Route::Lmtp(auth_api::directory::LmtpHop::Unix(path)) => format!("lmtp:unix:{path}"),
-        Route::Lmtp(auth_api::directory::LmtpHop::Tcp { host, port }) => format!("lmtp:{host}:{port}"),
-        Route::Error(text) => format!("error: {text}"),
-        Route::Retry(text) => format!("retry: {text}"),
-        Route::Discard => "discard".to_owned(),
-        Route::Unknown(refusal) => format!("unknown: {}", refusal.text),
-        Route::Misconfigured(reason) => format!("misconfigured: {reason}"),
+        source,
+        steps: resolution.steps.iter().map(Into::into).collect(),
     }
 }

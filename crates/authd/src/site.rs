@@ -13,6 +13,7 @@ use crate::database::sqlite::{OpenError, Sqlite};
 use crate::database::{Database, DbError};
 use crate::directory::Directory;
 use crate::directory::backend::Backend;
+use crate::directory::cached::Cached;
 
 /// One state of the site.
 pub struct Site {
@@ -26,6 +27,8 @@ pub struct Site {
     admin: Option<Arc<PostfixAdmin>>,
     /// The rules over them.
     pub directory: Directory,
+    /// The rows that are remembered, where any are.
+    cache: Option<Arc<Cached>>,
 }
 
 impl Site {
@@ -41,7 +44,12 @@ impl Site {
         let probed = on_probe(events.clone(), settings.profile.as_str());
         let (profile, tables) = settings.profile.over(database, Box::new(probed));
         // The layers, inside out: the profile of the schema, the replica, the cache.
-        let backend = profile;
+        let mut backend = profile;
+        let time = settings.address_cache_time;
+        let cache = (!time.is_zero()).then(|| Arc::new(Cached::new(backend.clone(), time)));
+        if let Some(cache) = &cache {
+            backend = cache.clone();
+        }
         let directory = Directory::new(backend.clone(), settings.rules.clone());
         let admin = match &settings.admin_mysql {
             Some(mysql) => {
@@ -57,7 +65,16 @@ impl Site {
             admin,
             tables,
             directory,
+            cache,
         })
+    }
+
+    /// To be called after a change of the tables: what is remembered is forgotten, so that the change holds
+    /// at once.
+    pub fn changed(&self) {
+        if let Some(cache) = &self.cache {
+            cache.clear();
+        }
     }
 
     /// The tables of PostfixAdmin, for changes; an error where the site has others.

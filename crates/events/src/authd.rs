@@ -56,6 +56,9 @@ pub enum Kind {
         class: String,
         /// `deliver`, the refusal, or the trouble.
         verdict: String,
+        /// The least fresh source of its rows: `database`, `cache` or `replica`.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        source: String,
         /// The chain of rows.
         steps: Vec<Step>,
     },
@@ -65,6 +68,9 @@ pub enum Kind {
         address: String,
         /// Where it goes.
         route: String,
+        /// The least fresh source of its rows: `database`, `cache` or `replica`.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        source: String,
     },
     /// A mailbox was looked up.
     MailboxFound {
@@ -72,6 +78,21 @@ pub enum Kind {
         address: String,
         /// The Maildir below the base, or why there is none.
         answer: String,
+        /// The least fresh source of its rows: `database`, `cache` or `replica`.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        source: String,
+    },
+    /// A login wanted to send as an address.
+    SenderChecked {
+        /// The login.
+        login: String,
+        /// The envelope sender, or the address in the From field.
+        sender: String,
+        /// Whether it may.
+        owned: bool,
+        /// The least fresh source of the rows: `database`, `cache` or `replica`.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        source: String,
     },
     /// A question could not be answered.
     QuestionFailed {

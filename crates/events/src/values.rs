@@ -45,6 +45,19 @@ pub struct Step {
     pub key: String,
     /// The row or rule; empty where nothing was found.
     pub answer: String,
+    /// `database`, `cache`, `replica`, or `rule` where no row was asked for.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub source: String,
+    /// The address on the way that this was asked for.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub of: String,
+    /// How many aliases led to that address; with the order of the steps this makes a tree.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub depth: u32,
+}
+
+fn is_zero(depth: &u32) -> bool {
+    *depth == 0
 }
 
 /// One delivery that a recipient was resolved to.

@@ -13,7 +13,10 @@ use std::sync::Arc;
 use mail_types::Address;
 
 use self::link::{Link, Retry};
-use crate::directory::{MailboxAnswer, Recipient, Resolution, Route, SenderLogin};
+use crate::access;
+use crate::directory::{
+    Explanation, MailboxAnswer, Question, Recipient, Resolution, Route, SenderLogin, Usage, Vacation,
+};
 use crate::pb::directory as pb;
 use crate::pb::directory::directory_client::DirectoryClient;
 use crate::{CALL_TIMEOUT, Trace, Unavailable};
@@ -145,11 +148,82 @@ impl Client {
                 async |channel, request| directory(channel).check_sender_login(request).await,
             )
             .await?;
-        Ok(if answer.owned {
-            SenderLogin::Owned
-        } else {
-            SenderLogin::NotOwned
-        })
+        Ok(answer.into())
+    }
+
+    /// What the access(5) tables say (roles smtpd, admin).
+    pub async fn check_access(
+        &self,
+        question: access::Question,
+        trace: Trace,
+    ) -> Result<access::Answer, Unavailable> {
+        let request = pb::CheckAccessRequest::from(question);
+        let answer = self
+            .inner
+            .questions
+            .call(
+                request,
+                trace,
+                CALL_TIMEOUT,
+                Retry::Yes,
+                async |channel, request| directory(channel).check_access(request).await,
+            )
+            .await?;
+        Ok(answer.try_into()?)
+    }
+
+    /// The absence notice of an address (roles deliver, admin).
+    pub async fn vacation(&self, address: &Address, trace: Trace) -> Result<Option<Vacation>, Unavailable> {
+        let request = pb::VacationRequest {
+            address: address.to_string(),
+        };
+        let answer = self
+            .inner
+            .questions
+            .call(
+                request,
+                trace,
+                CALL_TIMEOUT,
+                Retry::Yes,
+                async |channel, request| directory(channel).vacation(request).await,
+            )
+            .await?;
+        Ok(answer.try_into()?)
+    }
+
+    /// How full a mailbox is, as the tables say (role admin).
+    pub async fn usage(&self, address: &Address, trace: Trace) -> Result<Usage, Unavailable> {
+        let request = pb::UsageRequest {
+            address: address.to_string(),
+        };
+        let answer = self
+            .inner
+            .questions
+            .call(
+                request,
+                trace,
+                CALL_TIMEOUT,
+                Retry::Yes,
+                async |channel, request| directory(channel).usage(request).await,
+            )
+            .await?;
+        Ok(answer.try_into()?)
+    }
+
+    /// The answer to a question with its whole reasoning (role admin).
+    pub async fn explain(&self, question: &Question) -> Result<Explanation, Unavailable> {
+        let answer = self
+            .inner
+            .questions
+            .call(
+                pb::ExplainRequest::from(question),
+                Trace::default(),
+                CALL_TIMEOUT,
+                Retry::Yes,
+                async |channel, request| directory(channel).explain(request).await,
+            )
+            .await?;
+        Ok(answer.try_into()?)
     }
 }
 

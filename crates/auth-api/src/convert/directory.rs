@@ -3,7 +3,7 @@
 use super::{Malformed, address};
 use crate::directory::{
     Delivery, DomainClass, LmtpHop, Mailbox, MailboxAnswer, NextHop, Recipient, Refusal, Resolution, Route,
-    Step, Target, Verdict,
+    Source, Step, Target, Verdict,
 };
 use crate::pb::directory as pb;
 
@@ -111,14 +111,63 @@ impl TryFrom<pb::Delivery> for Delivery {
     }
 }
 
+impl From<Source> for pb::Source {
+    fn from(source: Source) -> Self {
+        match source {
+            Source::Rule => Self::Rule,
+            Source::Database => Self::Database,
+            Source::Cache => Self::Cache,
+            Source::Replica => Self::Replica,
+        }
+    }
+}
+
+/// Reads a source.
+pub fn source(number: i32) -> Result<Source, Malformed> {
+    match pb::Source::try_from(number) {
+        Ok(pb::Source::Rule) => Ok(Source::Rule),
+        Ok(pb::Source::Database) => Ok(Source::Database),
+        Ok(pb::Source::Cache) => Ok(Source::Cache),
+        Ok(pb::Source::Replica) => Ok(Source::Replica),
+        Ok(pb::Source::Unspecified) | Err(_) => Err(Malformed("source")),
+    }
+}
+
+impl From<Step> for pb::Step {
+    fn from(step: Step) -> Self {
+        Self {
+            question: step.question,
+            key: step.key,
+            answer: step.answer,
+            source: pb::Source::from(step.source).into(),
+            of: step.of,
+            depth: step.depth,
+        }
+    }
+}
+
+impl TryFrom<pb::Step> for Step {
+    type Error = Malformed;
+    fn try_from(step: pb::Step) -> Result<Self, Malformed> {
+        Ok(Self {
+            source: source(step.source)?,
+            question: step.question,
+            key: step.key,
+            answer: step.answer,
+            of: step.of,
+            depth: step.depth,
+        })
+    }
+}
+
+/// Reads the steps of an answer.
+pub fn steps(steps: Vec<pb::Step>) -> Result<Vec<Step>, Malformed> {
+    steps.into_iter().map(TryInto::try_into).collect()
+}
+
 impl From<Resolution> for pb::ResolveRecipientResponse {
     fn from(resolution: Resolution) -> Self {
         use pb::resolve_recipient_response::Verdict as V;
-        let step = |s: Step| pb::Step {
-            question: s.question,
-            key: s.key,
-            answer: s.answer,
-        };
         Self {
             class: pb::DomainClass::from(resolution.class).into(),
             verdict: Some(match resolution.verdict {
@@ -128,7 +177,7 @@ impl From<Resolution> for pb::ResolveRecipientResponse {
                 Verdict::Refuse(refusal) => V::Refuse(refusal.into()),
                 Verdict::ExpansionError(text) => V::ExpansionError(text),
             }),
-            steps: resolution.steps.into_iter().map(step).collect(),
+            steps: resolution.steps.into_iter().map(Into::into).collect(),
         }
     }
 }
@@ -138,11 +187,6 @@ impl TryFrom<pb::ResolveRecipientResponse> for Resolution {
     fn try_from(response: pb::ResolveRecipientResponse) -> Result<Self, Malformed> {
         use pb::resolve_recipient_response::Verdict as V;
         let class = response.class().try_into()?;
-        let step = |s: pb::Step| Step {
-            question: s.question,
-            key: s.key,
-            answer: s.answer,
-        };
         let verdict = match response.verdict.ok_or(Malformed("verdict"))? {
             V::Deliver(list) => {
                 let list: Vec<Delivery> = list
@@ -162,7 +206,7 @@ impl TryFrom<pb::ResolveRecipientResponse> for Resolution {
         Ok(Self {
             class,
             verdict,
-            steps: response.steps.into_iter().map(step).collect(),
+            steps: steps(response.steps)?,
         })
     }
 }

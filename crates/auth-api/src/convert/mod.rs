@@ -1,8 +1,10 @@
 //! Between the generated messages and the plain types, one file per service; each direction is the inverse
 //! of the other. A message that breaks the contract is a [`Malformed`], which no peer ever hears of.
 
+mod access;
 pub mod admin;
 pub mod directory;
+mod explain;
 pub mod panel;
 pub mod sasl;
 

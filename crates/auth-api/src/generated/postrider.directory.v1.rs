@@ -77,6 +77,16 @@ pub struct Step {
     /// The row or rule that answered; empty where there was none.
     #[prost(string, tag = "3")]
     pub answer: ::prost::alloc::string::String,
+    /// Where this was looked up.
+    #[prost(enumeration = "Source", tag = "4")]
+    pub source: i32,
+    /// The address on the way that this was asked for.
+    #[prost(string, tag = "5")]
+    pub of: ::prost::alloc::string::String,
+    /// How many aliases led to that address: 0 for the one that was asked about. Together with the order of
+    /// the steps this makes a tree.
+    #[prost(uint32, tag = "6")]
+    pub depth: u32,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ResolveRecipientResponse {
@@ -258,6 +268,171 @@ pub struct CheckSenderLoginResponse {
     #[prost(bool, tag = "1")]
     pub owned: bool,
 }
+/// What is not set is not asked about.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CheckAccessRequest {
+    /// The client; asked about where it is set.
+    #[prost(message, optional, tag = "1")]
+    pub client: ::core::option::Option<AccessClient>,
+    /// The name in HELO or EHLO.
+    #[prost(string, optional, tag = "2")]
+    pub helo: ::core::option::Option<::prost::alloc::string::String>,
+    /// The envelope sender; empty for the null sender.
+    #[prost(string, optional, tag = "3")]
+    pub sender: ::core::option::Option<::prost::alloc::string::String>,
+    /// The envelope recipient.
+    #[prost(string, optional, tag = "4")]
+    pub recipient: ::core::option::Option<::prost::alloc::string::String>,
+}
+/// A client.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AccessClient {
+    /// Its name; `unknown` where it has none.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// Its address without port; empty for a Unix socket.
+    #[prost(string, tag = "2")]
+    pub address: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CheckAccessResponse {
+    /// The tables that the schema has; the others are never asked.
+    #[prost(enumeration = "AccessTable", repeated, tag = "1")]
+    pub tables: ::prost::alloc::vec::Vec<i32>,
+    /// The first row of each table, in their order.
+    #[prost(message, repeated, tag = "2")]
+    pub hits: ::prost::alloc::vec::Vec<AccessHit>,
+}
+/// A row of an access table.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AccessHit {
+    #[prost(enumeration = "AccessTable", tag = "1")]
+    pub table: i32,
+    /// The key that it was found by.
+    #[prost(string, tag = "2")]
+    pub key: ::prost::alloc::string::String,
+    /// The action as it is written, e.g. `REJECT no mail from here`.
+    #[prost(string, tag = "3")]
+    pub action: ::prost::alloc::string::String,
+    /// Where it was looked up.
+    #[prost(enumeration = "Source", tag = "4")]
+    pub source: i32,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct VacationRequest {
+    /// A recipient, or a vacation target (`user#domain@vacation_domain`).
+    #[prost(string, tag = "1")]
+    pub address: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct VacationResponse {
+    /// Not set where nobody is absent.
+    #[prost(message, optional, tag = "1")]
+    pub notice: ::core::option::Option<VacationNotice>,
+}
+/// An absence notice.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct VacationNotice {
+    /// Whose it is.
+    #[prost(string, tag = "1")]
+    pub address: ::prost::alloc::string::String,
+    /// Subject of the reply; `$SUBJECT` is not yet replaced.
+    #[prost(string, tag = "2")]
+    pub subject: ::prost::alloc::string::String,
+    /// Text of the reply; `<%From_Date>` and `<%Until_Date>` are not yet replaced.
+    #[prost(string, tag = "3")]
+    pub body: ::prost::alloc::string::String,
+    /// First second of the absence, since 1970; not set: it has begun.
+    #[prost(int64, optional, tag = "4")]
+    pub active_from: ::core::option::Option<i64>,
+    /// Last second of the absence; not set: it is open.
+    #[prost(int64, optional, tag = "5")]
+    pub active_until: ::core::option::Option<i64>,
+    /// Seconds between two replies to one sender; 0: one reply.
+    #[prost(int64, tag = "6")]
+    pub interval_seconds: i64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UsageRequest {
+    /// A final address.
+    #[prost(string, tag = "1")]
+    pub address: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UsageResponse {
+    #[prost(oneof = "usage_response::Answer", tags = "1, 2, 3")]
+    pub answer: ::core::option::Option<usage_response::Answer>,
+}
+/// Nested message and enum types in `UsageResponse`.
+pub mod usage_response {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Answer {
+        /// What the tables say.
+        #[prost(message, tag = "1")]
+        Found(super::UsageRow),
+        /// There is no such mailbox.
+        #[prost(message, tag = "2")]
+        Unknown(super::Refusal),
+        /// The mailbox has no row, or the schema no table.
+        #[prost(message, tag = "3")]
+        None(super::NoUsage),
+    }
+}
+/// How full a mailbox is.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UsageRow {
+    #[prost(uint64, tag = "1")]
+    pub bytes: u64,
+    #[prost(uint64, tag = "2")]
+    pub messages: u64,
+}
+/// Nobody counted.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NoUsage {}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ExplainRequest {
+    #[prost(oneof = "explain_request::Question", tags = "1, 2, 3, 4")]
+    pub question: ::core::option::Option<explain_request::Question>,
+}
+/// Nested message and enum types in `ExplainRequest`.
+pub mod explain_request {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Question {
+        #[prost(message, tag = "1")]
+        Recipient(super::ResolveRecipientRequest),
+        #[prost(message, tag = "2")]
+        Route(super::RouteRequest),
+        #[prost(message, tag = "3")]
+        Mailbox(super::LookupMailboxRequest),
+        #[prost(message, tag = "4")]
+        SenderLogin(super::CheckSenderLoginRequest),
+    }
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ExplainResponse {
+    /// Everything that was asked, also on the way to no answer; at most 2,000.
+    #[prost(message, repeated, tag = "6")]
+    pub steps: ::prost::alloc::vec::Vec<Step>,
+    #[prost(oneof = "explain_response::Answer", tags = "1, 2, 3, 4, 5")]
+    pub answer: ::core::option::Option<explain_response::Answer>,
+}
+/// Nested message and enum types in `ExplainResponse`.
+pub mod explain_response {
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Answer {
+        #[prost(message, tag = "1")]
+        Recipient(super::ResolveRecipientResponse),
+        #[prost(message, tag = "2")]
+        Route(super::RouteResponse),
+        #[prost(message, tag = "3")]
+        Mailbox(super::LookupMailboxResponse),
+        #[prost(message, tag = "4")]
+        SenderLogin(super::CheckSenderLoginResponse),
+        /// There is no answer now: the other daemons hear a temporary failure. The reason.
+        #[prost(string, tag = "5")]
+        Unavailable(::prost::alloc::string::String),
+    }
+}
 /// The class of a recipient's domain (Postfix ADDRESS_CLASS_README).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -265,7 +440,7 @@ pub enum DomainClass {
     Unspecified = 0,
     /// Mailboxes here.
     Mailbox = 1,
-    /// Mirrors another domain (alias_domain).
+    /// Has aliases only, or mirrors another domain (alias_domain).
     Alias = 2,
     /// Backup MX, or a transport that leads elsewhere: accepted from everybody, relayed.
     Relay = 3,
@@ -294,6 +469,82 @@ impl DomainClass {
             "DOMAIN_CLASS_ALIAS" => Some(Self::Alias),
             "DOMAIN_CLASS_RELAY" => Some(Self::Relay),
             "DOMAIN_CLASS_FOREIGN" => Some(Self::Foreign),
+            _ => None,
+        }
+    }
+}
+/// Where an answer comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Source {
+    Unspecified = 0,
+    /// A rule or an option; no row was asked for.
+    Rule = 1,
+    /// The tables, just now.
+    Database = 2,
+    /// The tables, some seconds ago; only rows that are there.
+    Cache = 3,
+    /// The copy for the time when the tables are away.
+    Replica = 4,
+}
+impl Source {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "SOURCE_UNSPECIFIED",
+            Self::Rule => "SOURCE_RULE",
+            Self::Database => "SOURCE_DATABASE",
+            Self::Cache => "SOURCE_CACHE",
+            Self::Replica => "SOURCE_REPLICA",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "SOURCE_UNSPECIFIED" => Some(Self::Unspecified),
+            "SOURCE_RULE" => Some(Self::Rule),
+            "SOURCE_DATABASE" => Some(Self::Database),
+            "SOURCE_CACHE" => Some(Self::Cache),
+            "SOURCE_REPLICA" => Some(Self::Replica),
+            _ => None,
+        }
+    }
+}
+/// The tables of access(5), in the order in which they are asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum AccessTable {
+    Unspecified = 0,
+    Client = 1,
+    Helo = 2,
+    Sender = 3,
+    Recipient = 4,
+}
+impl AccessTable {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "ACCESS_TABLE_UNSPECIFIED",
+            Self::Client => "ACCESS_TABLE_CLIENT",
+            Self::Helo => "ACCESS_TABLE_HELO",
+            Self::Sender => "ACCESS_TABLE_SENDER",
+            Self::Recipient => "ACCESS_TABLE_RECIPIENT",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "ACCESS_TABLE_UNSPECIFIED" => Some(Self::Unspecified),
+            "ACCESS_TABLE_CLIENT" => Some(Self::Client),
+            "ACCESS_TABLE_HELO" => Some(Self::Helo),
+            "ACCESS_TABLE_SENDER" => Some(Self::Sender),
+            "ACCESS_TABLE_RECIPIENT" => Some(Self::Recipient),
             _ => None,
         }
     }
@@ -499,6 +750,106 @@ pub mod directory_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// What the access(5) tables say of a client and its envelope (Postfix: check_client_access,
+        /// check_helo_access, check_sender_access, check_recipient_access).
+        pub async fn check_access(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CheckAccessRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CheckAccessResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/postrider.directory.v1.Directory/CheckAccess",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("postrider.directory.v1.Directory", "CheckAccess"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// The absence notice of an address, reached through aliases and alias domains if need be.
+        pub async fn vacation(
+            &mut self,
+            request: impl tonic::IntoRequest<super::VacationRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::VacationResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/postrider.directory.v1.Directory/Vacation",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("postrider.directory.v1.Directory", "Vacation"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// How full a mailbox is, as the tables say.
+        pub async fn usage(
+            &mut self,
+            request: impl tonic::IntoRequest<super::UsageRequest>,
+        ) -> std::result::Result<tonic::Response<super::UsageResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/postrider.directory.v1.Directory/Usage",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("postrider.directory.v1.Directory", "Usage"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Any of the questions above about one address, with the whole reasoning; trouble is an answer, too.
+        pub async fn explain(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ExplainRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ExplainResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/postrider.directory.v1.Directory/Explain",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("postrider.directory.v1.Directory", "Explain"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -544,6 +895,33 @@ pub mod directory_server {
             tonic::Response<super::CheckSenderLoginResponse>,
             tonic::Status,
         >;
+        /// What the access(5) tables say of a client and its envelope (Postfix: check_client_access,
+        /// check_helo_access, check_sender_access, check_recipient_access).
+        async fn check_access(
+            &self,
+            request: tonic::Request<super::CheckAccessRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CheckAccessResponse>,
+            tonic::Status,
+        >;
+        /// The absence notice of an address, reached through aliases and alias domains if need be.
+        async fn vacation(
+            &self,
+            request: tonic::Request<super::VacationRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::VacationResponse>,
+            tonic::Status,
+        >;
+        /// How full a mailbox is, as the tables say.
+        async fn usage(
+            &self,
+            request: tonic::Request<super::UsageRequest>,
+        ) -> std::result::Result<tonic::Response<super::UsageResponse>, tonic::Status>;
+        /// Any of the questions above about one address, with the whole reasoning; trouble is an answer, too.
+        async fn explain(
+            &self,
+            request: tonic::Request<super::ExplainRequest>,
+        ) -> std::result::Result<tonic::Response<super::ExplainResponse>, tonic::Status>;
     }
     #[derive(Debug)]
     pub struct DirectoryServer<T> {
@@ -784,6 +1162,182 @@ pub mod directory_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = CheckSenderLoginSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/postrider.directory.v1.Directory/CheckAccess" => {
+                    #[allow(non_camel_case_types)]
+                    struct CheckAccessSvc<T: Directory>(pub Arc<T>);
+                    impl<
+                        T: Directory,
+                    > tonic::server::UnaryService<super::CheckAccessRequest>
+                    for CheckAccessSvc<T> {
+                        type Response = super::CheckAccessResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CheckAccessRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Directory>::check_access(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CheckAccessSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/postrider.directory.v1.Directory/Vacation" => {
+                    #[allow(non_camel_case_types)]
+                    struct VacationSvc<T: Directory>(pub Arc<T>);
+                    impl<
+                        T: Directory,
+                    > tonic::server::UnaryService<super::VacationRequest>
+                    for VacationSvc<T> {
+                        type Response = super::VacationResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::VacationRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Directory>::vacation(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = VacationSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/postrider.directory.v1.Directory/Usage" => {
+                    #[allow(non_camel_case_types)]
+                    struct UsageSvc<T: Directory>(pub Arc<T>);
+                    impl<T: Directory> tonic::server::UnaryService<super::UsageRequest>
+                    for UsageSvc<T> {
+                        type Response = super::UsageResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::UsageRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Directory>::usage(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = UsageSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/postrider.directory.v1.Directory/Explain" => {
+                    #[allow(non_camel_case_types)]
+                    struct ExplainSvc<T: Directory>(pub Arc<T>);
+                    impl<T: Directory> tonic::server::UnaryService<super::ExplainRequest>
+                    for ExplainSvc<T> {
+                        type Response = super::ExplainResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ExplainRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Directory>::explain(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ExplainSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -15,6 +15,14 @@ pub enum Method {
     LookupMailbox,
     /// Directory.CheckSenderLogin
     CheckSenderLogin,
+    /// Directory.CheckAccess
+    CheckAccess,
+    /// Directory.Vacation
+    Vacation,
+    /// Directory.Usage
+    Usage,
+    /// Directory.Explain
+    Explain,
     /// Sasl.Mechanisms, Sasl.Authenticate and Sasl.StillValid
     Sasl,
     /// The rest of Sasl: what is known about logins
@@ -43,10 +51,10 @@ fn allowed(role: Role, method: Method) -> bool {
     match role {
         Role::Smtpd => matches!(
             method,
-            Method::ResolveRecipient | Method::CheckSenderLogin | Method::Sasl
+            Method::ResolveRecipient | Method::CheckSenderLogin | Method::CheckAccess | Method::Sasl
         ),
         Role::Qmgr => matches!(method, Method::ResolveRecipient | Method::Route),
-        Role::Deliver => matches!(method, Method::LookupMailbox),
+        Role::Deliver => matches!(method, Method::LookupMailbox | Method::Vacation),
         Role::Imapd | Role::Pop3d => matches!(method, Method::Sasl | Method::LookupMailbox),
         Role::Admin => true,
     }
@@ -59,7 +67,9 @@ mod tests {
     #[test]
     fn only_the_admin_socket_administers() {
         for role in Role::ALL {
-            assert_eq!(check(role, Method::Admin).is_ok(), role == Role::Admin);
+            for method in [Method::Admin, Method::Explain, Method::Usage] {
+                assert_eq!(check(role, method).is_ok(), role == Role::Admin, "{method:?}");
+            }
         }
     }
 

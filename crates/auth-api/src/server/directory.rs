@@ -7,7 +7,6 @@ use tonic::{Request, Response, Status};
 use super::allow::{Method, check};
 use super::{Directory, trace, within};
 use crate::convert::address;
-use crate::directory::SenderLogin;
 use crate::pb::directory as pb;
 use crate::{CALL_DEADLINE, Role};
 
@@ -58,8 +57,46 @@ impl<D: Directory> pb::directory_server::Directory for Service<D> {
         let (login, sender) = (address(&request.login)?, address(&request.sender)?);
         let work = self.directory.check_sender_login(login, sender, trace);
         let answer = within(CALL_DEADLINE, work).await?;
-        Ok(Response::new(pb::CheckSenderLoginResponse {
-            owned: answer == SenderLogin::Owned,
-        }))
+        Ok(Response::new(answer.into()))
+    }
+
+    async fn check_access(
+        &self,
+        request: Request<pb::CheckAccessRequest>,
+    ) -> Result<Response<pb::CheckAccessResponse>, Status> {
+        check(self.role, Method::CheckAccess)?;
+        let trace = trace(&request);
+        let question = request.into_inner().try_into()?;
+        let answer = within(CALL_DEADLINE, self.directory.check_access(question, trace)).await?;
+        Ok(Response::new(answer.into()))
+    }
+
+    async fn vacation(
+        &self,
+        request: Request<pb::VacationRequest>,
+    ) -> Result<Response<pb::VacationResponse>, Status> {
+        check(self.role, Method::Vacation)?;
+        let trace = trace(&request);
+        let address = address(&request.into_inner().address)?;
+        let answer = within(CALL_DEADLINE, self.directory.vacation(address, trace)).await?;
+        Ok(Response::new(answer.into()))
+    }
+
+    async fn usage(&self, request: Request<pb::UsageRequest>) -> Result<Response<pb::UsageResponse>, Status> {
+        check(self.role, Method::Usage)?;
+        let trace = trace(&request);
+        let address = address(&request.into_inner().address)?;
+        let answer = within(CALL_DEADLINE, self.directory.usage(address, trace)).await?;
+        Ok(Response::new(answer.into()))
+    }
+
+    async fn explain(
+        &self,
+        request: Request<pb::ExplainRequest>,
+    ) -> Result<Response<pb::ExplainResponse>, Status> {
+        check(self.role, Method::Explain)?;
+        let question = request.into_inner().try_into()?;
+        let explanation = async { Ok(self.directory.explain(question).await) };
+        Ok(Response::new(within(CALL_DEADLINE, explanation).await?.into()))
     }
 }

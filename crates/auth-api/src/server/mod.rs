@@ -19,12 +19,15 @@ use tokio_stream::wrappers::UnixListenerStream;
 use tonic::transport::Server;
 use tonic::{Request, Status};
 
+use crate::access;
 use crate::admin::{
     AdminError, AdministratorRecord, AdministratorUpdate, AliasDomainRecord, AliasDomainUpdate, AliasRecord,
     AliasUpdate, AppPasswordRecord, DomainRecord, DomainUpdate, FetchmailRecord, LogEntry, MailboxRecord,
     MailboxUpdate, NewAdministrator, NewAppPassword, NewMailbox, VacationRecord,
 };
-use crate::directory::{MailboxAnswer, Recipient, Resolution, Route, SenderLogin};
+use crate::directory::{
+    Explanation, MailboxAnswer, Question, Recipient, Resolution, Route, SenderLogin, Usage, Vacation,
+};
 use crate::pb;
 use crate::sasl::{
     FailureRecord, LoginContext, LoginExplanation, LoginQuery, LoginStep, MechanismUsage, Validity,
@@ -76,6 +79,30 @@ pub trait Directory: Send + Sync + 'static {
         sender: Address,
         trace: Trace,
     ) -> impl Future<Output = Result<SenderLogin, Unavailable>> + Send;
+
+    /// What the access(5) tables say.
+    fn check_access(
+        &self,
+        question: access::Question,
+        trace: Trace,
+    ) -> impl Future<Output = Result<access::Answer, Unavailable>> + Send;
+
+    /// The absence notice of an address.
+    fn vacation(
+        &self,
+        address: Address,
+        trace: Trace,
+    ) -> impl Future<Output = Result<Option<Vacation>, Unavailable>> + Send;
+
+    /// How full a mailbox is.
+    fn usage(
+        &self,
+        address: Address,
+        trace: Trace,
+    ) -> impl Future<Output = Result<Usage, Unavailable>> + Send;
+
+    /// An answer with its reasoning; trouble is an answer, too.
+    fn explain(&self, question: Question) -> impl Future<Output = Explanation> + Send;
 }
 
 /// Logins. Who serves only exchanges leaves the rest as it is: unavailable.

@@ -3,12 +3,15 @@
 use mail_types::{Address, Domain, Secret};
 
 use super::{Admin, Directory, Exchange, Logins};
+use crate::access;
 use crate::admin::{
     AdminError, AdministratorRecord, AdministratorUpdate, AliasDomainRecord, AliasDomainUpdate, AliasRecord,
     AliasUpdate, AppPasswordRecord, DomainRecord, DomainUpdate, FetchmailRecord, LogEntry, MailboxRecord,
     MailboxUpdate, NewAdministrator, NewAppPassword, NewMailbox, VacationRecord,
 };
-use crate::directory::{MailboxAnswer, Recipient, Resolution, Route, SenderLogin};
+use crate::directory::{
+    Explanation, MailboxAnswer, Question, Recipient, Resolution, Route, SenderLogin, Usage, Vacation,
+};
 use crate::sasl::{LoginContext, LoginStep};
 use crate::{Trace, Unavailable};
 
@@ -32,6 +35,21 @@ impl Directory for Unserved {
     }
     async fn check_sender_login(&self, _: Address, _: Address, _: Trace) -> Result<SenderLogin, Unavailable> {
         Err(not_served())
+    }
+    async fn check_access(&self, _: access::Question, _: Trace) -> Result<access::Answer, Unavailable> {
+        Err(not_served())
+    }
+    async fn vacation(&self, _: Address, _: Trace) -> Result<Option<Vacation>, Unavailable> {
+        Err(not_served())
+    }
+    async fn usage(&self, _: Address, _: Trace) -> Result<Usage, Unavailable> {
+        Err(not_served())
+    }
+    async fn explain(&self, _: Question) -> Explanation {
+        Explanation {
+            answer: Err(not_served().reason),
+            steps: Vec::new(),
+        }
     }
 }
 

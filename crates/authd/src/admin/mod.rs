@@ -106,6 +106,7 @@ impl AdminService {
                 return Some(Err(admin_error(error)));
             }
         }
+        site.changed();
         tracing::info!(object, action, key, "changed by an administrator");
         let kind = events::authd::Kind::AdminChanged {
             object: object.to_owned(),

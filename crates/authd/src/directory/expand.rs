@@ -4,12 +4,14 @@
 use std::collections::HashMap;
 
 use auth_api::directory::{DomainClass, Refusal, Target};
-use mail_types::{Address, Domain, EnhancedStatus};
+use mail_types::{Address, EnhancedStatus};
 
+use super::ask::Ask;
+use super::domains::{DomainInfo, Kind};
 use super::lookup::rehomed;
 use super::targets::{self, AliasTarget};
 use super::transport::Transport;
-use super::{Directory, DirectoryError, DomainInfo, Steps};
+use super::{Directory, DirectoryError, Steps};
 
 /// One address that the expansion ended at.
 #[derive(Debug)]
@@ -27,6 +29,15 @@ pub(super) enum Expansion {
     Error(String),
 }
 
+/// An expansion that came to its end.
+pub(super) struct Expanded {
+    /// The class of the domain as typed.
+    pub class: DomainClass,
+    pub expansion: Expansion,
+    /// A row was used that counts only where others are missing: a catch-all, the configured postmaster.
+    pub by_absence: bool,
+}
+
 /// An address on the way, with the one it came from.
 struct Node {
     address: Address,
@@ -40,37 +51,59 @@ struct Node {
 enum Next {
     /// It ends here.
     Final(Target),
-    /// It goes on to these; true: and it also ends here.
-    Targets(Vec<Address>, Vec<String>, bool),
+    /// It goes on.
+    List(List),
+}
+
+/// The targets of an alias.
+#[derive(Default)]
+struct List {
+    addresses: Vec<Address>,
+    /// What is no address, as it is written.
+    unusable: Vec<String>,
+    /// The address itself is among them.
+    ends_here: bool,
+}
+
+impl List {
+    fn one(address: Address) -> Self {
+        Self {
+            addresses: vec![address],
+            ..Self::default()
+        }
+    }
 }
 
 /// One expansion in progress.
 struct Run<'a> {
-    directory: &'a Directory,
-    steps: &'a mut Steps,
-    domains: HashMap<Domain, DomainInfo>,
+    ask: Ask<'a>,
     nodes: Vec<Node>,
     seen: HashMap<String, usize>,
     finals: Vec<Final>,
+    by_absence: bool,
 }
 
 impl Directory {
-    /// Expands `start` until nothing changes any more. The class is that of its domain.
+    /// Expands `start` until nothing changes any more.
     pub(super) async fn expand(
         &self,
         start: &Address,
         steps: &mut Steps,
-    ) -> Result<(DomainClass, Expansion), DirectoryError> {
+    ) -> Result<Expanded, DirectoryError> {
+        steps.at(&start.lookup_key(), 0);
         let mut run = Run {
-            directory: self,
-            steps,
-            domains: HashMap::new(),
+            ask: self.ask(steps).await?,
             nodes: Vec::new(),
             seen: HashMap::new(),
             finals: Vec::new(),
+            by_absence: false,
         };
-        let class = run.info(start.domain()).await?.class;
-        Ok((class, run.go(start.clone()).await?))
+        let class = run.ask.domain(start.domain()).await?.class();
+        Ok(Expanded {
+            class,
+            expansion: run.go(start.clone()).await?,
+            by_absence: run.by_absence,
+        })
     }
 }
 
@@ -84,29 +117,34 @@ impl Run<'_> {
                 Err(reason) => return Ok(Expansion::Error(reason)),
             };
             let address = self.nodes[node].address.clone();
-            let (targets, unusable, ends_here) = match self.next(&address).await? {
+            let list = match self.next(&address).await? {
                 Next::Final(target) => {
                     self.finish(address, target);
                     continue;
                 }
-                Next::Targets(targets, unusable, ends_here) => (targets, unusable, ends_here),
+                Next::List(list) => list,
             };
-            self.nodes[node].identity = ends_here;
-            if ends_here {
+            self.nodes[node].identity = list.ends_here;
+            if list.ends_here {
                 let target = self.end(&address).await?;
                 self.finish(address.clone(), target);
             }
-            for text in unusable {
-                self.unusable(&address, &text);
+            for text in &list.unusable {
+                self.unusable(&address, text);
             }
-            let limit = self.directory.rules.expansion_limit;
-            let results = self.finals.len() + pending.len() + targets.len();
+            let limit = self.ask.directory.rules.expansion_limit;
+            let results = self.finals.len() + pending.len() + list.addresses.len();
             // The second condition bounds the work where long chains end at few results.
             if results > limit || self.seen.len() > 2 * limit {
-                return Ok(Expansion::Error("too many targets".into()));
+                return Ok(self.error(&address.to_string(), "too many targets".into()));
             }
             // Reversed, because the last one in is the first one out.
-            pending.extend(targets.into_iter().rev().map(|target| (target, Some(node))));
+            pending.extend(
+                list.addresses
+                    .into_iter()
+                    .rev()
+                    .map(|target| (target, Some(node))),
+            );
         }
         Ok(Expansion::Finals(std::mem::take(&mut self.finals)))
     }
@@ -114,16 +152,21 @@ impl Run<'_> {
     /// Makes a node of an address; `None` where it was seen before, an error where that is a loop.
     fn enter(&mut self, address: Address, parent: Option<usize>) -> Result<Option<usize>, String> {
         let key = address.lookup_key();
+        let depth = parent.map_or(0, |parent| self.nodes[parent].depth + 1);
+        self.ask.steps.at(&key, depth);
         if let Some(&seen) = self.seen.get(&key) {
             let looped = self.ancestors(parent).any(|node| node == seen) && !self.nodes[seen].identity;
-            return if looped {
-                Err(format!("{address} leads back to itself"))
-            } else {
-                Ok(None)
-            };
+            if looped {
+                self.ask.steps.rule("loop", &key, "leads back to itself");
+                return Err(format!("{address} leads back to itself"));
+            }
+            self.ask.steps.rule("seen", &key, "expanded above");
+            return Ok(None);
         }
-        let depth = parent.map_or(0, |parent| self.nodes[parent].depth + 1);
-        if depth > self.directory.rules.recursion_limit {
+        if depth > self.ask.directory.rules.recursion_limit {
+            self.ask
+                .steps
+                .rule("virtual_alias_recursion_limit", &key, "nested too deeply");
             return Err("aliases are nested too deeply".into());
         }
         self.nodes.push(Node {
@@ -137,18 +180,30 @@ impl Run<'_> {
         Ok(Some(node))
     }
 
+    fn error(&mut self, key: &str, reason: String) -> Expansion {
+        self.ask.steps.rule("virtual_alias_expansion_limit", key, &reason);
+        Expansion::Error(reason)
+    }
+
     fn ancestors(&self, from: Option<usize>) -> impl Iterator<Item = usize> {
         std::iter::successors(from, |node| self.nodes[*node].parent)
     }
 
     fn finish(&mut self, address: Address, target: Target) {
+        let answer = match &target {
+            Target::Mailbox => "the mailbox".to_owned(),
+            Target::Remote => "another host".to_owned(),
+            Target::Dead { refusal } => format!("{} {} {}", refusal.code, refusal.status, refusal.text),
+        };
+        self.ask.steps.rule("ends", &address.lookup_key(), &answer);
         self.finals.push(Final { address, target });
     }
 
     /// A target that is no address: nobody can be reached by it, and whoever sent hears so.
     fn unusable(&mut self, of: &Address, text: &str) {
-        self.steps
-            .say("alias", &of.lookup_key(), &format!("{text:?} is not an address"));
+        self.ask
+            .steps
+            .rule("target", &of.lookup_key(), &format!("{text:?} is not an address"));
         // It has no final address of its own; the alias stands for it.
         if !self.finals.iter().any(|f| f.address == *of) {
             let refusal = Refusal {
@@ -156,189 +211,230 @@ impl Run<'_> {
                 status: EnhancedStatus::new(5, 1, 3),
                 text: "Bad destination address in virtual alias table".into(),
             };
-            self.finals.push(Final {
-                address: of.clone(),
-                target: Target::Dead { refusal },
-            });
+            self.finish(of.clone(), Target::Dead { refusal });
         }
-    }
-
-    async fn info(&mut self, domain: &Domain) -> Result<DomainInfo, DirectoryError> {
-        if let Some(info) = self.domains.get(domain) {
-            return Ok(info.clone());
-        }
-        let info = self.directory.classify(domain, self.steps).await?;
-        self.domains.insert(domain.clone(), info.clone());
-        Ok(info)
     }
 
     /// Asks the rows about one address, in order: alias and mailbox of the exact address and of the one
-    /// without extension, the same in the mirrored domain, catch-all, postmaster.
+    /// without extension, the same in the mirrored domain, names without a domain, catch-all, postmaster.
     async fn next(&mut self, address: &Address) -> Result<Next, DirectoryError> {
-        let info = self.info(address.domain()).await?;
-        if info.class == DomainClass::Foreign || (info.class == DomainClass::Relay && info.backupmx) {
-            return Ok(Next::Final(Target::Remote));
+        let info = self.ask.domain(address.domain()).await?;
+        match info.kind {
+            Kind::Inactive | Kind::Vacation => return Ok(Next::Final(self.end(address).await?)),
+            Kind::Relay if info.backupmx => return Ok(Next::Final(self.end(address).await?)),
+            _ => {}
         }
         let mut homes = vec![address.clone()];
         homes.extend(info.mirrors.as_ref().map(|target| rehomed(address, target)));
         for home in &homes {
-            if let Some(next) = self.alias_of_user(home, address).await? {
+            if let Some(next) = self.user(home, address, &info).await? {
                 return Ok(next);
             }
         }
-        if let Some(home) = homes.get(1) {
-            if info.backupmx || info.transport.relays() {
-                return Ok(Next::Targets(vec![home.clone()], vec![], false));
-            }
-            if self.directory.mailbox(home, self.steps).await?.is_some() {
-                return Ok(Next::Targets(vec![home.clone()], vec![], false));
-            }
-        } else if info.class == DomainClass::Mailbox
-            && self.directory.mailbox(address, self.steps).await?.is_some()
+        if let Some(home) = homes.get(1)
+            && (info.backupmx || info.transport.relays())
         {
-            return Ok(Next::Final(self.found(&info)?));
+            return Ok(Next::List(List::one(home.clone())));
+        }
+        if let Some(list) = self.name(address, &info).await? {
+            return Ok(Next::List(list));
         }
         for home in &homes {
-            if let Some(next) = self.catch_all(home, address).await? {
-                return Ok(next);
+            let key = format!("@{}", home.domain());
+            if let Some(goto) = self.ask.alias(&key, false).await? {
+                self.by_absence = true;
+                return Ok(Next::List(self.list(home, address, &goto, None)));
             }
         }
-        if address.local().eq_ignore_ascii_case("postmaster") && info.class != DomainClass::Relay {
+        let ours = matches!(
+            info.kind,
+            Kind::Mailbox | Kind::AliasOnly | Kind::Mirror | Kind::Local
+        );
+        if ours && address.local().eq_ignore_ascii_case("postmaster") {
             return self.postmaster(address);
         }
         Ok(Next::Final(self.end(address).await?))
     }
 
-    /// The alias row of `home`, exact or without extension. `address` is the address under which it was
-    /// reached.
-    async fn alias_of_user(
+    /// The rows of one user: `home`, exact and then without extension. `address` is the address under which
+    /// it was reached.
+    async fn user(
         &mut self,
         home: &Address,
         address: &Address,
+        info: &DomainInfo,
     ) -> Result<Option<Next>, DirectoryError> {
-        for (index, key) in self.directory.keys(home).enumerate() {
-            let Some(goto) = self.alias(&key).await? else {
-                // A mailbox of exactly this name comes before the alias of the name without extension.
-                let exact = index == 0 && home == address && self.directory.extension(home).is_some();
-                if exact
-                    && self
-                        .directory
-                        .backend
-                        .mailbox(&key)
-                        .await?
-                        .row
-                        .is_some_and(|row| row.active)
-                {
-                    return Ok(None);
-                }
-                continue;
-            };
-            let extension = match index {
-                0 => None,
-                _ => self
-                    .directory
-                    .extension(home)
-                    .map(|(_, extension)| extension.to_owned()),
-            };
-            return Ok(Some(self.list(home, address, &goto, extension.as_deref())));
+        let mirrored = home != address;
+        let has_mailboxes = match info.kind {
+            Kind::Mailbox | Kind::Local => true,
+            Kind::Mirror => mirrored && !info.backupmx && !info.transport.relays(),
+            _ => false,
+        };
+        for (index, key) in self.ask.directory.keys(home).enumerate() {
+            if let Some(goto) = self.ask.alias(&key, has_mailboxes).await? {
+                let extension = match index {
+                    0 => None,
+                    _ => self.ask.directory.extension(home).map(|(_, e)| e.to_owned()),
+                };
+                let list = self.list(home, address, &goto, extension.as_deref());
+                return Ok(Some(Next::List(list)));
+            }
+            // A mailbox of exactly this name comes before the alias of the name without extension, and a
+            // mailbox without an alias row before the catch-all.
+            if has_mailboxes && self.ask.mailbox_of_key(&key).await?.is_some() {
+                return Ok(Some(if mirrored {
+                    Next::List(List::one(home.clone()))
+                } else {
+                    Next::Final(self.live(address, info).await?)
+                }));
+            }
         }
         Ok(None)
     }
 
-    async fn catch_all(&mut self, home: &Address, address: &Address) -> Result<Option<Next>, DirectoryError> {
-        let key = format!("@{}", home.domain());
-        Ok(self
-            .alias(&key)
-            .await?
-            .map(|goto| self.list(home, address, &goto, None)))
-    }
-
-    /// The targets of an active alias.
-    async fn alias(&mut self, key: &str) -> Result<Option<String>, DirectoryError> {
-        let row = self.directory.backend.alias(key).await?.row;
-        let answer = match &row {
-            None => String::new(),
-            Some(row) if row.active => format!("alias.goto = {}", row.goto),
-            Some(_) => "inactive".to_owned(),
-        };
-        self.steps.say("alias", key, &answer);
-        Ok(row.filter(|row| row.active).map(|row| row.goto))
+    /// What stands under the bare name of an address of the own domain: in the table of aliases, then in
+    /// that of alias_maps.
+    async fn name(&mut self, address: &Address, info: &DomainInfo) -> Result<Option<List>, DirectoryError> {
+        let names = self.ask.directory.names(address);
+        for (index, name) in names.iter().enumerate() {
+            if let Some(goto) = self.ask.alias(name, false).await? {
+                let extension = match index {
+                    0 => None,
+                    _ => self.ask.directory.extension(address).map(|(_, e)| e.to_owned()),
+                };
+                return Ok(Some(self.list(address, address, &goto, extension.as_deref())));
+            }
+        }
+        if self.ask.can.local_alias && matches!(info.kind, Kind::Local | Kind::Mailbox) {
+            for name in &names {
+                if let Some(goto) = self.ask.local_alias(name).await? {
+                    // Here an extension is not passed on (propagate_unmatched_extensions).
+                    return Ok(Some(self.list(address, address, &goto, None)));
+                }
+            }
+        }
+        Ok(None)
     }
 
     /// The list of a row found for `home` (`address` itself, or the same user in the mirrored domain), with
     /// the extension that the row did not match.
-    fn list(&self, home: &Address, address: &Address, goto: &str, extension: Option<&str>) -> Next {
-        let rules = &self.directory.rules;
-        let (mut addresses, mut unusable, mut ends_here) = (Vec::new(), Vec::new(), false);
+    fn list(&mut self, home: &Address, address: &Address, goto: &str, extension: Option<&str>) -> List {
+        let directory = self.ask.directory;
+        let rules = &directory.rules;
+        let mut list = List::default();
+        let mut absence = false;
         let own_key = address.lookup_key();
         for target in targets::parse(goto, &rules.own_domain) {
             let result = match target {
+                AliasTarget::Address(result) if directory.is_vacation(&result, home) => {
+                    absence = true;
+                    let answer = "an absence reply: no delivery, deliver writes it";
+                    self.ask.steps.rule("vacation", &result.lookup_key(), answer);
+                    continue;
+                }
                 AliasTarget::Address(result) => extended(result, rules.recipient_delimiter, extension),
                 AliasTarget::SameUserAt(domain) => rehomed(home, &domain),
                 AliasTarget::Unusable(text) => {
-                    unusable.push(text);
+                    list.unusable.push(text);
                     continue;
                 }
             };
             if result.lookup_key() == own_key {
-                ends_here = true;
+                list.ends_here = true;
             } else {
-                addresses.push(result);
+                list.addresses.push(result);
             }
         }
-        Next::Targets(addresses, unusable, ends_here)
+        // Somebody who only answers: a mailbox of his is where the mail goes, and without one it is refused
+        // rather than accepted and read by nobody.
+        if absence && list.addresses.is_empty() && list.unusable.is_empty() {
+            list.ends_here = true;
+        }
+        list
     }
 
     /// A postmaster without a row: the configured address gets it (RFC 5321 4.5.1).
     fn postmaster(&mut self, address: &Address) -> Result<Next, DirectoryError> {
-        let postmaster = &self.directory.rules.postmaster;
+        let postmaster = &self.ask.directory.rules.postmaster;
         if postmaster.lookup_key() == address.lookup_key() {
-            return Err(DirectoryError::Misconfigured(format!(
-                "postmaster_address is {postmaster}, which has neither a mailbox nor an alias"
-            )));
+            return Err(if self.ask.steps.from_replica() {
+                DirectoryError::Unsure(postmaster.to_string())
+            } else {
+                DirectoryError::Misconfigured(format!(
+                    "postmaster_address is {postmaster}, which has neither a mailbox nor an alias"
+                ))
+            });
         }
-        self.steps.say(
+        self.by_absence = true;
+        self.ask.steps.rule(
             "postmaster_address",
             &address.lookup_key(),
             &postmaster.to_string(),
         );
-        Ok(Next::Targets(vec![postmaster.clone()], vec![], false))
+        Ok(Next::List(List::one(postmaster.clone())))
     }
 
     /// What an address is that no alias changes any more.
     async fn end(&mut self, address: &Address) -> Result<Target, DirectoryError> {
-        let info = self.info(address.domain()).await?;
-        match info.class {
-            DomainClass::Foreign | DomainClass::Relay => Ok(Target::Remote),
-            DomainClass::Alias | DomainClass::Mailbox => {
-                if self.directory.mailbox(address, self.steps).await?.is_some() {
-                    return self.found(&info);
+        let info = self.ask.domain(address.domain()).await?;
+        match info.kind {
+            Kind::Mailbox | Kind::Local | Kind::Mirror => {
+                if self.ask.mailbox(address).await?.is_some() {
+                    return self.live(address, &info).await;
                 }
-                Ok(Target::Dead {
-                    refusal: info.unknown_user(),
-                })
+            }
+            Kind::AliasOnly | Kind::Vacation => {}
+            Kind::Foreign | Kind::Inactive | Kind::Relay => {
+                return Ok(match self.moved(address).await? {
+                    Some(dead) => dead,
+                    None => Target::Remote,
+                });
             }
         }
+        if let Some(dead) = self.moved(address).await? {
+            return Ok(dead);
+        }
+        Ok(Target::Dead {
+            refusal: info.unknown_user(),
+        })
     }
 
-    /// How a mailbox that exists is delivered to, by the transport of its domain.
-    fn found(&self, info: &DomainInfo) -> Result<Target, DirectoryError> {
-        match &info.transport {
+    /// How a mailbox that exists is delivered to, by its transport.
+    async fn live(&mut self, address: &Address, info: &DomainInfo) -> Result<Target, DirectoryError> {
+        if let Some(dead) = self.moved(address).await? {
+            return Ok(dead);
+        }
+        match self.ask.transport(address, info).await? {
             Transport::Class => Ok(Target::Mailbox),
+            Transport::Local if info.kind == Kind::Local => Ok(Target::Mailbox),
+            Transport::Local => Err(DirectoryError::Misconfigured(Transport::NO_LOCAL.to_owned())),
             Transport::Error(status, text) => Ok(Target::Dead {
                 refusal: Refusal {
                     code: 550,
-                    status: *status,
-                    text: text.clone(),
+                    status,
+                    text,
                 },
             }),
-            Transport::Unsupported(reason) => Err(DirectoryError::Misconfigured(reason.clone())),
+            Transport::Unsupported(reason) => Err(DirectoryError::Misconfigured(reason)),
             Transport::SmtpToDomain
             | Transport::Smtp(_)
             | Transport::Lmtp(_)
             | Transport::Retry(_)
+            | Transport::Vacation
             | Transport::Discard => Ok(Target::Remote),
         }
+    }
+
+    /// The refusal of an address whose user moved away (relocated(5)), in every class of domain.
+    async fn moved(&mut self, address: &Address) -> Result<Option<Target>, DirectoryError> {
+        let to = self.ask.relocated(address).await?;
+        Ok(to.map(|to| Target::Dead {
+            refusal: Refusal {
+                code: 550,
+                status: EnhancedStatus::new(5, 1, 6),
+                text: format!("User has moved to {}", to.trim()),
+            },
+        }))
     }
 }
 

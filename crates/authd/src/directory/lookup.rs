@@ -1,27 +1,46 @@
 //! LookupMailbox: where a mailbox lies, and whether its row may be believed (robustness.md A16).
 
-use auth_api::directory::{DomainClass, Mailbox, MailboxAnswer};
+use auth_api::directory::{Mailbox, MailboxAnswer, Usage};
 use mail_types::Address;
 
+use super::ask::Ask;
 use super::backend::{Found, LoginRow, MailboxRow};
+use super::domains::Kind;
 use super::{Directory, DirectoryError, Steps};
 
 impl Directory {
     /// The mailbox of a final address.
-    pub async fn lookup_mailbox(&self, address: &Address) -> Result<MailboxAnswer, DirectoryError> {
-        let mut steps = Steps::default();
-        let info = self.classify(address.domain(), &mut steps).await?;
-        let at = match &info.mirrors {
-            Some(target) => rehomed(address, target),
-            None => address.clone(),
+    pub async fn lookup_mailbox(
+        &self,
+        address: &Address,
+        steps: &mut Steps,
+    ) -> Result<MailboxAnswer, DirectoryError> {
+        steps.at(&address.lookup_key(), 0);
+        Ok(match self.ask(steps).await?.mailbox_at(address).await? {
+            Ok(row) => self.usable(&row),
+            Err(refusal) => MailboxAnswer::Unknown(refusal),
+        })
+    }
+
+    /// How full the mailbox of a final address is, as the tables say.
+    pub async fn usage(&self, address: &Address, steps: &mut Steps) -> Result<Usage, DirectoryError> {
+        steps.at(&address.lookup_key(), 0);
+        let mut ask = self.ask(steps).await?;
+        let row = match ask.mailbox_at(address).await? {
+            Ok(row) => row,
+            Err(refusal) => return Ok(Usage::Unknown(refusal)),
         };
-        let row = match info.class {
-            DomainClass::Mailbox | DomainClass::Alias => self.mailbox(&at, &mut steps).await?,
-            DomainClass::Relay | DomainClass::Foreign => None,
-        };
-        Ok(match row {
-            Some(row) => self.usable(&row),
-            None => MailboxAnswer::Unknown(info.unknown_user()),
+        if !ask.can.usage {
+            return Ok(Usage::NotCounted);
+        }
+        let found = self.backend.usage(&row.username).await?;
+        Ok(match found.row {
+            Some(usage) => Usage::Found {
+                // Negative counts are what panels write by mistake.
+                bytes: u64::try_from(usage.bytes).unwrap_or(0),
+                messages: u64::try_from(usage.messages).unwrap_or(0),
+            },
+            None => Usage::NotCounted,
         })
     }
 
@@ -35,18 +54,68 @@ impl Directory {
         let Ok(address) = Address::parse(&row.username).or_else(|_| unquoted(&row.username)) else {
             return MailboxAnswer::Misconfigured("mailbox.username is not an address".into());
         };
+        let (uid, gid) = match self.owner(row) {
+            Ok(owner) => owner,
+            Err(reason) => {
+                return MailboxAnswer::Misconfigured(format!("the mailbox of {} {reason}", row.username));
+            }
+        };
         match clean_path(&row.maildir) {
             Ok(maildir) => MailboxAnswer::Found(Mailbox {
                 address,
                 maildir,
-                uid: self.rules.owner.0,
-                gid: self.rules.owner.1,
+                uid,
+                gid,
                 // 0 is unlimited, negative is "not set".
                 quota: u64::try_from(row.quota).unwrap_or(0),
             }),
             Err(reason) => {
                 MailboxAnswer::Misconfigured(format!("mailbox.maildir of {} {reason}", row.username))
             }
+        }
+    }
+}
+
+impl Directory {
+    /// Owner and group of a mailbox: what its row says, where that can be believed. (Whether the daemons can
+    /// act for this owner they say themselves.)
+    fn owner(&self, row: &MailboxRow) -> Result<(u32, u32), String> {
+        let (uid, gid) = (
+            row.uid.unwrap_or(self.rules.owner.0),
+            row.gid.unwrap_or(self.rules.owner.1),
+        );
+        if uid == 0 || gid == 0 {
+            return Err("names uid or gid 0: root owns no mail".to_owned());
+        }
+        if uid < self.rules.minimum_uid {
+            return Err(format!(
+                "names uid {uid}, below virtual_minimum_uid ({})",
+                self.rules.minimum_uid
+            ));
+        }
+        Ok((uid, gid))
+    }
+}
+
+impl Ask<'_> {
+    /// The active mailbox row of a final address, or what somebody hears who writes to it.
+    async fn mailbox_at(
+        &mut self,
+        address: &Address,
+    ) -> Result<Result<MailboxRow, auth_api::directory::Refusal>, DirectoryError> {
+        let info = self.domain(address.domain()).await?;
+        let at = match &info.mirrors {
+            Some(target) => rehomed(address, target),
+            None => address.clone(),
+        };
+        let row = match info.kind {
+            Kind::Mailbox | Kind::Mirror | Kind::Local => self.mailbox(&at).await?,
+            _ => None,
+        };
+        match row {
+            Some(row) => Ok(Ok(row)),
+            None if self.steps.from_replica() => Err(DirectoryError::Unsure(address.to_string())),
+            None => Ok(Err(info.unknown_user())),
         }
     }
 }

@@ -1,7 +1,15 @@
 //! Where does this address deliver, how is it routed, whose mailbox is it: the rules of compat.md 1.4, 1.5
 //! and 2.3 over the rows of a [`backend::Backend`].
+//!
+//! While the tables are away their rows may come from a copy of them ([`backend::Source::Replica`]). A row
+//! that is there stands; that a row is missing says nothing then, so every verdict that rests on it - a
+//! refusal, a domain that is not ours, a catch-all - is [`DirectoryError::Unsure`], a temporary failure.
 
+mod access;
+mod ask;
 pub mod backend;
+pub mod cached;
+mod domains;
 mod expand;
 mod lookup;
 #[cfg(test)]
@@ -10,17 +18,20 @@ pub mod pages;
 mod resolve;
 mod route;
 mod sender;
+mod steps;
 mod targets;
 #[cfg(test)]
 mod tests;
 mod transport;
+mod vacation;
 
 use std::sync::Arc;
 
-use auth_api::directory::{DomainClass, Refusal, Step};
-use mail_types::{Address, Domain, EnhancedStatus};
+use auth_api::directory::{Answer, Explanation, Question};
+use mail_types::{Address, Domain};
 
-use self::backend::{Backend, BackendError, MailboxRow};
+use self::backend::{Backend, BackendError};
+pub use self::steps::Steps;
 use self::transport::Transport;
 
 /// What the rules need to know from the configuration.
@@ -32,12 +43,16 @@ pub struct Rules {
     pub own_domain: Domain,
     /// Who gets mail for a postmaster that has no row.
     pub postmaster: Address,
+    /// The domain of targets like `user#domain@vacation_domain`.
+    pub vacation_domain: Option<Domain>,
     /// Most targets of one recipient.
     pub expansion_limit: usize,
     /// Most aliases one after the other.
     pub recursion_limit: usize,
-    /// Owner and group of all Maildirs.
+    /// Owner and group of the Maildirs whose rows name none.
     pub owner: (u32, u32),
+    /// Smallest user id that a row may name.
+    pub minimum_uid: u32,
 }
 
 /// Why a question has no answer.
@@ -46,6 +61,9 @@ pub enum DirectoryError {
     /// The tables are away.
     #[error(transparent)]
     Backend(#[from] BackendError),
+    /// The tables are away, and what their copy has not is no answer.
+    #[error("the database is away, and the replica does not know {0}")]
+    Unsure(String),
     /// The tables or the configuration ask for what we cannot do; mail waits until it is put right.
     #[error("{0}")]
     Misconfigured(String),
@@ -63,96 +81,27 @@ impl Directory {
         Self { backend, rules }
     }
 
-    /// What the tables say of a domain.
-    async fn classify(&self, domain: &Domain, steps: &mut Steps) -> Result<DomainInfo, BackendError> {
-        let name = domain.as_str();
-        // `ALL` is PostfixAdmin's mark for super administrators, never a mail domain.
-        if name == "all" {
-            return Ok(DomainInfo::foreign());
-        }
-        let row = self.backend.domain(name).await?.row;
-        match &row {
-            None => steps.say("domain", name, ""),
-            Some(row) if !row.active => steps.say("domain", name, "inactive"),
-            Some(row) => {
-                let kind = if row.backupmx { "backup MX" } else { "active" };
-                steps.say("domain", name, &format!("{kind}, transport {:?}", row.transport));
+    /// The answer to a question with its whole reasoning; trouble is an answer, too.
+    pub async fn explain(&self, question: &Question) -> Explanation {
+        let mut steps = Steps::full();
+        let answer = match question {
+            Question::Recipient(recipient) => {
+                self.resolve(recipient, &mut steps).await.map(Answer::Recipient)
             }
-        }
-        if row.as_ref().is_some_and(|row| !row.active) {
-            return Ok(DomainInfo::foreign());
-        }
-        if let Some(row) = row.as_ref().filter(|row| row.backupmx) {
-            return Ok(DomainInfo {
-                backupmx: true,
-                ..DomainInfo::ours(DomainClass::Relay, Transport::parse(&row.transport))
-            });
-        }
-        if let Some(target) = self.mirrored(name, steps).await? {
-            return Ok(target);
-        }
-        let Some(row) = row else {
-            return Ok(DomainInfo::foreign());
+            Question::Route(address) => self.route(address, &mut steps).await.map(Answer::Route),
+            Question::Mailbox(address) => self
+                .lookup_mailbox(address, &mut steps)
+                .await
+                .map(Answer::Mailbox),
+            Question::SenderLogin { login, sender } => self
+                .check_sender_login(login, sender, &mut steps)
+                .await
+                .map(Answer::SenderLogin),
         };
-        let transport = Transport::parse(&row.transport);
-        let class = if transport.relays() {
-            DomainClass::Relay
-        } else {
-            DomainClass::Mailbox
-        };
-        Ok(DomainInfo::ours(class, transport))
-    }
-
-    /// The domain that `name` mirrors, where both are active.
-    async fn mirrored(&self, name: &str, steps: &mut Steps) -> Result<Option<DomainInfo>, BackendError> {
-        let Some(row) = self
-            .backend
-            .alias_domain(name)
-            .await?
-            .row
-            .filter(|row| row.active)
-        else {
-            return Ok(None);
-        };
-        let Ok(target) = Domain::new(&row.target) else {
-            return Err(BackendError(format!(
-                "alias_domain {name}: the target is not a domain"
-            )));
-        };
-        steps.say("alias_domain", name, &format!("target_domain = {target}"));
-        // One step only: a target that is itself a mirror is looked up by its own rows.
-        let target_row = self.backend.domain(target.as_str()).await?.row;
-        let Some(target_row) = target_row.filter(|row| row.active && target.as_str() != name) else {
-            steps.say("domain", target.as_str(), "not active: it cannot be mirrored");
-            return Ok(None);
-        };
-        Ok(Some(DomainInfo {
-            class: DomainClass::Alias,
-            transport: Transport::parse(&target_row.transport),
-            mirrors: Some(target),
-            backupmx: target_row.backupmx,
-        }))
-    }
-
-    /// The active mailbox of an address: its exact local part, or without the extension.
-    async fn mailbox(
-        &self,
-        address: &Address,
-        steps: &mut Steps,
-    ) -> Result<Option<MailboxRow>, BackendError> {
-        for key in self.keys(address) {
-            let row = self.backend.mailbox(&key).await?.row;
-            let answer = match &row {
-                None => "",
-                Some(row) if row.active => &format!("mailbox.maildir = {}", row.maildir),
-                Some(_) => "inactive",
-            };
-            steps.say("mailbox", &key, answer);
-            if let Some(row) = row.filter(|row| row.active) {
-                return Ok(Some(row));
-            }
+        Explanation {
+            answer: answer.map_err(|error| error.to_string()),
+            steps: steps.into_list(),
         }
-        Ok(None)
     }
 
     /// The keys of an address in the tables: exact, then without its extension.
@@ -163,6 +112,16 @@ impl Directory {
             .and_then(|(base, _)| address.with_local(base).ok())
             .map(|address| address.lookup_key());
         std::iter::once(exact).chain(base)
+    }
+
+    /// The keys of an address of the own domain that have no domain: with its extension, and without.
+    fn names(&self, address: &Address) -> Vec<String> {
+        if *address.domain() != self.rules.own_domain {
+            return Vec::new();
+        }
+        let keys = self.keys(address);
+        keys.filter_map(|key| Some(key.rsplit_once('@')?.0.to_owned()))
+            .collect()
     }
 
     /// The local part and extension of an address that has one.
@@ -182,6 +141,7 @@ impl Directory {
 pub fn unsupported_transport(text: &str) -> Option<String> {
     match Transport::parse(text) {
         Transport::Unsupported(reason) => Some(reason),
+        Transport::Local => Some(Transport::NO_LOCAL.to_owned()),
         _ => None,
     }
 }
@@ -189,70 +149,4 @@ pub fn unsupported_transport(text: &str) -> Option<String> {
 /// The entries of a list of targets, as they are written.
 pub fn targets_of(goto: &str) -> Vec<&str> {
     targets::entries(goto).collect()
-}
-
-/// What a domain is to us.
-#[derive(Debug, Clone)]
-struct DomainInfo {
-    class: DomainClass,
-    transport: Transport,
-    /// For [`DomainClass::Alias`]: the domain it mirrors.
-    mirrors: Option<Domain>,
-    /// Recipients are not checked at all.
-    backupmx: bool,
-}
-
-impl DomainInfo {
-    fn foreign() -> Self {
-        Self::ours(DomainClass::Foreign, Transport::Class)
-    }
-
-    fn ours(class: DomainClass, transport: Transport) -> Self {
-        Self {
-            class,
-            transport,
-            mirrors: None,
-            backupmx: false,
-        }
-    }
-
-    /// What an address of this domain hears that has no row.
-    fn unknown_user(&self) -> Refusal {
-        let table = match self.class {
-            DomainClass::Alias => "alias",
-            _ => "mailbox",
-        };
-        Refusal {
-            code: 550,
-            status: EnhancedStatus::new(5, 1, 1),
-            text: format!("User unknown in virtual {table} table"),
-        }
-    }
-}
-
-/// The chain of rows that led to an answer, bounded.
-#[derive(Debug, Default)]
-struct Steps(Vec<Step>);
-
-impl Steps {
-    /// Most steps kept: a large alias explains itself by its beginning.
-    const MOST: usize = 64;
-
-    fn say(&mut self, question: &str, key: &str, answer: &str) {
-        if self.0.len() < Self::MOST {
-            self.0.push(Step {
-                question: question.to_owned(),
-                key: key.to_owned(),
-                answer: truncated(answer, 256),
-            });
-        }
-    }
-}
-
-/// At most `max` characters.
-fn truncated(text: &str, max: usize) -> String {
-    if text.chars().count() <= max {
-        return text.to_owned();
-    }
-    text.chars().take(max).chain("...".chars()).collect()
 }

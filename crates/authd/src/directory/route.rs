@@ -1,17 +1,44 @@
 //! Route: transport and next hop of a final address, without alias expansion.
 
-use auth_api::directory::{DomainClass, NextHop, Route};
+use auth_api::directory::{NextHop, Route};
 use mail_types::Address;
 
+use super::domains::Kind;
 use super::lookup::rehomed;
 use super::transport::Transport;
 use super::{Directory, DirectoryError, Steps};
 
 impl Directory {
     /// How a final address leaves qmgr.
-    pub async fn route(&self, address: &Address) -> Result<Route, DirectoryError> {
-        let mut steps = Steps::default();
-        let info = self.classify(address.domain(), &mut steps).await?;
+    pub async fn route(&self, address: &Address, steps: &mut Steps) -> Result<Route, DirectoryError> {
+        steps.at(&address.lookup_key(), 0);
+        let (kind, route) = self.route_of(address, steps).await?;
+        // What ends a message must not rest on rows that are missing, nor must that a domain is not ours. An
+        // explicit hop and a backup MX come from a row that is there.
+        let final_ = matches!(route, Route::Unknown(_) | Route::Error(_) | Route::Discard);
+        let by_default = matches!(&route, Route::Smtp(hop) if !hop.explicit);
+        let rests_on_absence = match kind {
+            Kind::Vacation => false,
+            Kind::Relay => final_,
+            _ => final_ || by_default,
+        };
+        if steps.from_replica() && rests_on_absence {
+            return Err(DirectoryError::Unsure(address.to_string()));
+        }
+        Ok(route)
+    }
+
+    async fn route_of(&self, address: &Address, steps: &mut Steps) -> Result<(Kind, Route), DirectoryError> {
+        let mut ask = self.ask(steps).await?;
+        let info = ask.domain(address.domain()).await?;
+        if info.kind == Kind::Vacation {
+            // Nobody's mail: deliver itself answers for who is away.
+            return Ok((info.kind, Route::Discard));
+        }
+        if let Some(to) = ask.relocated(address).await? {
+            let bounce = Route::Error(format!("5.1.6 User has moved to {to}"));
+            return Ok((info.kind, bounce));
+        }
         let by_mx = |explicit| {
             Route::Smtp(NextHop {
                 host: address.domain().to_string(),
@@ -20,26 +47,31 @@ impl Directory {
                 explicit,
             })
         };
-        Ok(match info.transport.clone() {
-            _ if info.class == DomainClass::Foreign => by_mx(false),
-            Transport::Class if info.class == DomainClass::Relay => by_mx(false),
-            Transport::Class => {
-                let home = match &info.mirrors {
-                    Some(target) => rehomed(address, target),
-                    None => address.clone(),
-                };
-                match self.mailbox(&home, &mut steps).await? {
-                    Some(_) => Route::Local,
-                    None => Route::Unknown(info.unknown_user()),
-                }
+        let route = match ask.transport(address, &info).await? {
+            Transport::Local if info.kind != Kind::Local => {
+                Route::Misconfigured(Transport::NO_LOCAL.to_owned())
             }
+            Transport::Class | Transport::Local => match info.kind {
+                Kind::Foreign | Kind::Inactive | Kind::Relay => by_mx(false),
+                _ => {
+                    let home = match &info.mirrors {
+                        Some(target) => rehomed(address, target),
+                        None => address.clone(),
+                    };
+                    match ask.mailbox(&home).await? {
+                        Some(_) => Route::Local,
+                        None => Route::Unknown(info.unknown_user()),
+                    }
+                }
+            },
             Transport::SmtpToDomain => by_mx(true),
             Transport::Smtp(hop) => Route::Smtp(hop),
             Transport::Lmtp(hop) => Route::Lmtp(hop),
             Transport::Error(status, text) => Route::Error(format!("{status} {text}")),
             Transport::Retry(text) => Route::Retry(text),
-            Transport::Discard => Route::Discard,
+            Transport::Discard | Transport::Vacation => Route::Discard,
             Transport::Unsupported(reason) => Route::Misconfigured(reason),
-        })
+        };
+        Ok((info.kind, route))
     }
 }

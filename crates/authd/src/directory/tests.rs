@@ -3,20 +3,54 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use auth_api::directory::{DomainClass, MailboxAnswer, Recipient, Route, SenderLogin, Target, Verdict};
+use auth_api::directory::{
+    DomainClass, MailboxAnswer, Recipient, Resolution, Route, SenderLogin, Target, Verdict,
+};
 use mail_types::{Address, Domain};
 
 use super::memory::Memory;
-use super::{Directory, DirectoryError, Rules};
+use super::{Directory, DirectoryError, Rules, Steps};
+
+/// A directory whose steps stand in the resolution.
+struct Asked(Directory);
+
+impl Asked {
+    fn new(memory: Arc<Memory>, rules: Rules) -> Self {
+        Self(Directory::new(memory, rules))
+    }
+    async fn resolve(&self, recipient: &Recipient) -> Result<Resolution, DirectoryError> {
+        let mut steps = Steps::brief();
+        let mut resolution = self.0.resolve(recipient, &mut steps).await?;
+        resolution.steps = steps.into_list();
+        Ok(resolution)
+    }
+    async fn route(&self, address: &Address) -> Result<Route, DirectoryError> {
+        self.0.route(address, &mut Steps::brief()).await
+    }
+    async fn lookup_mailbox(&self, address: &Address) -> Result<MailboxAnswer, DirectoryError> {
+        self.0.lookup_mailbox(address, &mut Steps::brief()).await
+    }
+    async fn check_sender_login(
+        &self,
+        login: &Address,
+        sender: &Address,
+    ) -> Result<SenderLogin, DirectoryError> {
+        self.0
+            .check_sender_login(login, sender, &mut Steps::brief())
+            .await
+    }
+}
 
 fn rules() -> Rules {
     Rules {
         recipient_delimiter: Some('+'),
         own_domain: Domain::new("own.test").unwrap(),
         postmaster: address("boss@d.test"),
+        vacation_domain: None,
         expansion_limit: 1000,
         recursion_limit: 1000,
         owner: (5000, 5001),
+        minimum_uid: 100,
     }
 }
 
@@ -33,8 +67,8 @@ fn site() -> Memory {
         .mailbox("boss@d.test")
 }
 
-fn directory(memory: Memory) -> Directory {
-    Directory::new(Arc::new(memory), rules())
+fn directory(memory: Memory) -> Asked {
+    Asked::new(Arc::new(memory), rules())
 }
 
 async fn verdict(memory: Memory, recipient: &str) -> Verdict {
@@ -218,7 +252,7 @@ async fn extensions() {
         recipient_delimiter: None,
         ..rules()
     };
-    let directory = Directory::new(Arc::new(site()), rules);
+    let directory = Asked::new(Arc::new(site()), rules);
     let resolution = directory
         .resolve(&Recipient::Address(address("alice+t@d.test")))
         .await
@@ -354,7 +388,7 @@ async fn postmaster_always_resolves() {
         postmaster: address("postmaster@d.test"),
         ..rules()
     };
-    let directory = Directory::new(Arc::new(site()), nobody);
+    let directory = Asked::new(Arc::new(site()), nobody);
     assert!(directory.resolve(&Recipient::Postmaster).await.is_err());
     assert!(
         directory

@@ -1,4 +1,4 @@
-//! The text of `domain.transport`: `transport:nexthop` as in Postfix's transport(5).
+//! The text of a transport, from `domain.transport` or a table: `transport:nexthop` as in transport(5).
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -22,12 +22,19 @@ pub enum Transport {
     Retry(String),
     /// Everything is dropped.
     Discard,
+    /// Delivery on this host (`local:`): what a domain of alias_maps has.
+    Local,
+    /// Absence replies (`vacation:`), which deliver writes by itself.
+    Vacation,
     /// Something that we cannot do; the reason.
     Unsupported(String),
 }
 
 impl Transport {
-    /// Reads the column.
+    /// Why `local:` cannot be used for a domain with mailboxes.
+    pub const NO_LOCAL: &str = "the transport local: delivers to system users, which is not supported";
+
+    /// Reads it.
     pub fn parse(text: &str) -> Self {
         let text = text.trim();
         let (name, hop) = text.split_once(':').unwrap_or((text, ""));
@@ -48,9 +55,9 @@ impl Transport {
             }
             "retry" => Self::Retry(or(hop, "mail is held for this domain")),
             "discard" => Self::Discard,
-            _ => Self::Unsupported(format!(
-                "domain.transport says {text:?}: this transport is not supported"
-            )),
+            "local" => Self::Local,
+            "vacation" => Self::Vacation,
+            _ => Self::Unsupported(format!("the transport {text:?} is not supported")),
         }
     }
 
@@ -66,9 +73,7 @@ fn or(text: &str, default: &str) -> String {
 }
 
 fn unsupported(kind: &str, hop: &str) -> Transport {
-    Transport::Unsupported(format!(
-        "domain.transport says {kind}:{hop}: this is not a next hop"
-    ))
+    Transport::Unsupported(format!("the transport {kind}:{hop} names no next hop"))
 }
 
 /// `host`, `[host]`, either with `:port`; `inet:` in front is tolerated.
@@ -212,6 +217,8 @@ mod tests {
                 Transport::Error(EnhancedStatus::new(5, 1, 6), "moved away".into()),
             ),
             ("retry:later", Transport::Retry("later".into())),
+            ("local:", Transport::Local),
+            ("vacation:", Transport::Vacation),
         ];
         for (text, transport) in cases {
             assert_eq!(Transport::parse(text), transport, "{text}");
@@ -221,8 +228,7 @@ mod tests {
     #[test]
     fn what_is_not_understood_is_said() {
         for text in [
-            "local:",
-            "vacation:x",
+            "uucp:x",
             "smtp:[mx",
             "smtp:mx:0",
             "smtp:a b",

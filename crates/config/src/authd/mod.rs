@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::check::{Checks, Section};
 use crate::general::General;
-use crate::types::{AbsolutePath, DurationText};
+use crate::types::{AbsolutePath, DurationText, HostName};
 
 pub use self::mysql::{DatabaseTls, Mysql};
 pub use self::passwords::{NewPasswords, UnmarkedPasswords};
@@ -43,6 +43,14 @@ pub struct Authd {
     /// How many aliases may lead from one to the next.
     #[schemars(range(min = 1, max = 1_000))]
     pub virtual_alias_recursion_limit: u32,
+    /// How long rows about addresses are remembered, so that a burst of mail asks the database once; `0s` turns
+    /// it off. That an address does not exist is never remembered, a login never.
+    #[schemars(extend("x-min" = "0s", "x-max" = "1m"))]
+    pub address_cache_time: DurationText,
+    /// The domain of the targets that turn an absence notice on (`user#example.com@autoreply.example.com` in an
+    /// alias; PostfixAdmin: `vacation_domain`). They are no deliveries. Default: any target that spells the
+    /// alias itself in this way.
+    pub vacation_domain: Option<HostName>,
     /// How long a client waits after a wrong password; doubled with each further one.
     #[schemars(extend("x-min" = "0s", "x-max" = "1m"))]
     pub auth_failure_delay: DurationText,
@@ -123,6 +131,8 @@ impl Default for Authd {
             replica: Replica::default(),
             virtual_alias_expansion_limit: 1_000,
             virtual_alias_recursion_limit: 1_000,
+            address_cache_time: DurationText::from_secs(5),
+            vacation_domain: None,
             auth_failure_delay: DurationText::from_secs(2),
             auth_failure_delay_limit: DurationText::from_secs(16),
             hash_queue_limit: 64,

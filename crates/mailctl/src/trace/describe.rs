@@ -155,10 +155,32 @@ fn of_authd(kind: &authd::Kind) -> String {
             address,
             class,
             verdict,
+            source,
             steps,
-        } => format!("resolved {address} ({class}): {verdict}{}", chain(steps)),
-        Kind::Routed { address, route } => format!("routed {address}: {route}"),
-        Kind::MailboxFound { address, answer } => format!("mailbox of {address}: {answer}"),
+        } => format!(
+            "resolved {address} ({class}): {verdict}{}{}",
+            replica(source),
+            chain(steps)
+        ),
+        Kind::Routed {
+            address,
+            route,
+            source,
+        } => format!("routed {address}: {route}{}", replica(source)),
+        Kind::MailboxFound {
+            address,
+            answer,
+            source,
+        } => format!("mailbox of {address}: {answer}{}", replica(source)),
+        Kind::SenderChecked {
+            login,
+            sender,
+            owned,
+            source,
+        } => {
+            let verdict = if *owned { "may" } else { "may not" };
+            format!("{login} {verdict} send as {sender}{}", replica(source))
+        }
         Kind::QuestionFailed {
             question,
             address,
@@ -279,6 +301,15 @@ fn targets(deliveries: &[Delivery]) -> String {
         .iter()
         .map(|d| format!("[{}] {} ({})", d.index, d.final_address, d.target));
     texts.collect::<Vec<_>>().join(", ")
+}
+
+/// A word where the rows were those of the replica.
+fn replica(source: &str) -> &'static str {
+    if source == "replica" {
+        ", from the replica"
+    } else {
+        ""
+    }
 }
 
 /// The rows that led there.

@@ -52,6 +52,9 @@ fn write_log(dir: &std::path::Path) -> (MailId, MailId) {
                 question: "alias".to_owned(),
                 key: "list@x.test".to_owned(),
                 answer: "bob@x.test, carol@far.test".to_owned(),
+                source: "database".to_owned(),
+                of: "list@x.test".to_owned(),
+                depth: 0,
             }],
             deliveries: vec![
                 delivery(0, "bob@x.test", "mailbox"),

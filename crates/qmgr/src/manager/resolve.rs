@@ -122,12 +122,7 @@ impl Manager {
             Err(error) => return self.trouble(key, Service::Authd, error.reason),
         };
         self.service_up(Service::Authd);
-        let steps = resolution.steps.iter().map(|step| events::Step {
-            question: step.question.clone(),
-            key: step.key.clone(),
-            answer: step.answer.clone(),
-        });
-        let steps: Vec<events::Step> = steps.collect();
+        let steps: Vec<events::Step> = resolution.steps.iter().map(Into::into).collect();
         match resolution.verdict {
             Answer::Refuse(refusal) => self.finish(key, Outcome::Failed, refused(&refusal), String::new()),
             Answer::ExpansionError(why) => {

@@ -11,11 +11,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use auth_api::directory::{
-    Delivery, DomainClass, MailboxAnswer, NextHop, Recipient as Asked, Refusal, Resolution, Route,
-    SenderLogin, Target, Verdict,
+    Delivery, DomainClass, Explanation, MailboxAnswer, NextHop, Question, Recipient as Asked, Refusal,
+    Resolution, Route, SenderLogin, Target, Usage, Vacation, Verdict,
 };
 use auth_api::server::{Directory, Limits, Services, Unserved, serve};
-use auth_api::{Role, Trace, Unavailable};
+use auth_api::{Role, Trace, Unavailable, access};
 use daemon::{Context, Daemon};
 use events::Memory;
 use mail_types::{Address, MailId, Notify, ReversePath};
@@ -79,6 +79,26 @@ impl Directory for FakeAuthd {
 
     async fn check_sender_login(&self, _: Address, _: Address, _: Trace) -> Result<SenderLogin, Unavailable> {
         Err(Unavailable::new("not faked"))
+    }
+
+    async fn check_access(
+        &self,
+        question: access::Question,
+        trace: Trace,
+    ) -> Result<access::Answer, Unavailable> {
+        Unserved.check_access(question, trace).await
+    }
+
+    async fn vacation(&self, address: Address, trace: Trace) -> Result<Option<Vacation>, Unavailable> {
+        Unserved.vacation(address, trace).await
+    }
+
+    async fn usage(&self, address: Address, trace: Trace) -> Result<Usage, Unavailable> {
+        Unserved.usage(address, trace).await
+    }
+
+    async fn explain(&self, question: Question) -> Explanation {
+        Unserved.explain(question).await
     }
 }
 

@@ -353,12 +353,7 @@ where
 }
 
 fn steps(resolution: &Resolution) -> Vec<events::Step> {
-    let step = |step: &auth_api::directory::Step| events::Step {
-        question: step.question.clone(),
-        key: step.key.clone(),
-        answer: step.answer.clone(),
-    };
-    resolution.steps.iter().map(step).collect()
+    resolution.steps.iter().map(Into::into).collect()
 }
 
 fn delivery_event(recipient: &Recipient) -> events::Delivery {

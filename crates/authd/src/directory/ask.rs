@@ -1,0 +1,169 @@
+//! One question in progress: what was asked for it so far, so that nothing is asked twice.
+
+use std::collections::HashMap;
+
+use futures_util::future::{join, join_all};
+use mail_types::{Address, Domain};
+
+use super::backend::{AccessTable, AliasRow, Answer, Backend, Found, MailboxRow, Questions};
+use super::domains::DomainInfo;
+use super::{Directory, DirectoryError, Steps};
+
+/// How many keys of one table are asked for at the same time.
+const TOGETHER: usize = 8;
+
+/// A question in progress.
+pub(super) struct Ask<'a> {
+    pub directory: &'a Directory,
+    /// What the tables can answer.
+    pub can: Questions,
+    pub steps: &'a mut Steps,
+    pub domains: HashMap<Domain, DomainInfo>,
+    /// Rows by key; true: told in the steps.
+    mailboxes: HashMap<String, (Found<MailboxRow>, bool)>,
+}
+
+/// A table with one text for each key.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Texts {
+    Transport,
+    Relocated,
+    SenderLogins,
+    Access(AccessTable),
+}
+
+impl Texts {
+    fn ask<'b>(self, backend: &'b dyn Backend, key: &'b str) -> Answer<'b, String> {
+        match self {
+            Self::Transport => backend.transport(key),
+            Self::Relocated => backend.relocated(key),
+            Self::SenderLogins => backend.sender_logins(key),
+            Self::Access(table) => backend.access(table, key),
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Transport => "transport",
+            Self::Relocated => "relocated",
+            Self::SenderLogins => "sender_logins",
+            Self::Access(AccessTable::Client) => "access client",
+            Self::Access(AccessTable::Helo) => "access helo",
+            Self::Access(AccessTable::Sender) => "access sender",
+            Self::Access(AccessTable::Recipient) => "access recipient",
+        }
+    }
+}
+
+impl Directory {
+    /// Begins a question.
+    pub(super) async fn ask<'a>(&'a self, steps: &'a mut Steps) -> Result<Ask<'a>, DirectoryError> {
+        Ok(Ask {
+            can: self.backend.questions().await?,
+            directory: self,
+            steps,
+            domains: HashMap::new(),
+            mailboxes: HashMap::new(),
+        })
+    }
+}
+
+impl Ask<'_> {
+    /// The first of `keys` that a table has, with its text.
+    pub async fn first(
+        &mut self,
+        table: Texts,
+        keys: &[String],
+    ) -> Result<Option<Found<(String, String)>>, DirectoryError> {
+        let backend = &*self.directory.backend;
+        for some in keys.chunks(TOGETHER) {
+            let answers = join_all(some.iter().map(|key| table.ask(backend, key))).await;
+            for (key, answer) in some.iter().zip(answers) {
+                let Found { row, source } = answer?;
+                let text = row.filter(|text| !text.trim().is_empty());
+                self.steps
+                    .row(table.name(), key, text.as_deref().unwrap_or(""), source);
+                if let Some(text) = text {
+                    return Ok(Some(Found {
+                        row: Some((key.clone(), text)),
+                        source,
+                    }));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// The targets of an active alias. With `mailbox` the mailbox of the same name is asked for at the same
+    /// time, for the next question.
+    pub async fn alias(&mut self, key: &str, mailbox: bool) -> Result<Option<String>, DirectoryError> {
+        let backend = &*self.directory.backend;
+        let found = if mailbox && !self.mailboxes.contains_key(key) {
+            let (alias, mailbox) = join(backend.alias(key), backend.mailbox(key)).await;
+            self.mailboxes.insert(key.to_owned(), (mailbox?, false));
+            alias?
+        } else {
+            backend.alias(key).await?
+        };
+        Ok(self.targets("alias", key, found))
+    }
+
+    /// The targets of a name of the own domain (alias_maps).
+    pub async fn local_alias(&mut self, name: &str) -> Result<Option<String>, DirectoryError> {
+        let found = self.directory.backend.local_alias(name).await?;
+        Ok(self.targets("local_alias", name, found))
+    }
+
+    fn targets(&mut self, question: &str, key: &str, found: Found<AliasRow>) -> Option<String> {
+        let answer = match &found.row {
+            None => String::new(),
+            Some(row) if row.active => format!("alias.goto = {}", row.goto),
+            Some(_) => "inactive".to_owned(),
+        };
+        self.steps.row(question, key, &answer, found.source);
+        found.row.filter(|row| row.active).map(|row| row.goto)
+    }
+
+    /// The active mailbox of an address: its exact local part, or without the extension.
+    pub async fn mailbox(&mut self, address: &Address) -> Result<Option<MailboxRow>, DirectoryError> {
+        for key in self.directory.keys(address) {
+            if let Some(row) = self.mailbox_of_key(&key).await? {
+                return Ok(Some(row));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The active mailbox of a key.
+    pub async fn mailbox_of_key(&mut self, key: &str) -> Result<Option<MailboxRow>, DirectoryError> {
+        if !self.mailboxes.contains_key(key) {
+            let found = self.directory.backend.mailbox(key).await?;
+            self.mailboxes.insert(key.to_owned(), (found, false));
+        }
+        let Some((found, told)) = self.mailboxes.get_mut(key) else {
+            return Ok(None);
+        };
+        if !*told {
+            *told = true;
+            let answer = match &found.row {
+                None => String::new(),
+                Some(row) if row.active => format!("mailbox.maildir = {}", row.maildir),
+                Some(_) => "inactive".to_owned(),
+            };
+            self.steps.row("mailbox", key, &answer, found.source);
+        }
+        Ok(found.row.clone().filter(|row| row.active))
+    }
+
+    /// Where the user of an address moved to (relocated(5)).
+    pub async fn relocated(&mut self, address: &Address) -> Result<Option<String>, DirectoryError> {
+        if !self.can.relocated {
+            return Ok(None);
+        }
+        let mut keys: Vec<String> = self.directory.keys(address).collect();
+        keys.extend(self.directory.names(address));
+        keys.push(format!("@{}", address.domain()));
+        let found = self.first(Texts::Relocated, &keys).await?;
+        Ok(found.and_then(|found| found.row).map(|(_, to)| to))
+    }
+}
