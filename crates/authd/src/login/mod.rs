@@ -109,9 +109,11 @@ fn parameters(context: &LoginContext) -> mechanism::Parameters {
     }
 }
 
-/// Whether a mechanism may be used on this connection: none that shows the password without TLS.
+/// Whether a mechanism may be used on this connection: none that shows the password without TLS, and none
+/// that rests on other things than passwords.
 fn offered(entry: &mechanism::Entry, context: &LoginContext) -> bool {
-    !entry.plaintext || context.tls.is_some() || context.trusted
+    entry.proof == mechanism::Proof::Password
+        && (!entry.plaintext || context.tls.is_some() || context.trusted)
 }
 
 impl server::Logins for Logins {

@@ -1,10 +1,17 @@
 //! What a mechanism is, and the table of those there are. Each is one file.
 
+mod bearer;
+pub mod cram_md5;
+mod digest_md5;
+mod external;
 mod login;
 mod plain;
+mod scram;
 
 use std::fmt;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use mail_types::Secret;
 
 pub use crate::password::{CramContexts, ScramColumn as ScramKeys, ScramKind};
@@ -165,6 +172,31 @@ fn login_name(login: &[u8]) -> Result<String, &'static str> {
     Ok(login.to_owned())
 }
 
+/// A name of a GS2 header (RFC 5801 4), in which `=2C` is a comma and `=3D` an equals sign.
+fn saslname(text: &str) -> Result<String, &'static str> {
+    let mut name = String::new();
+    let mut parts = text.split('=');
+    name.push_str(parts.next().unwrap_or_default());
+    for part in parts {
+        let (character, rest) = match part.split_at_checked(2) {
+            Some(("2C", rest)) => (',', rest),
+            Some(("3D", rest)) => ('=', rest),
+            _ => return Err("a name is damaged"),
+        };
+        name.push(character);
+        name.push_str(rest);
+    }
+    if name.is_empty() {
+        return Err("a name is empty");
+    }
+    Ok(name)
+}
+
+/// A nonce of 144 random bits, without commas and quotes.
+fn nonce(parameters: &Parameters) -> String {
+    BASE64_STANDARD.encode(&parameters.random[..18])
+}
+
 /// What the peer proves itself with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Proof {
@@ -206,23 +238,72 @@ impl fmt::Debug for Entry {
     }
 }
 
-/// All mechanisms, in the order in which they are offered.
+/// All mechanisms, in the order in which they are offered: the better ones first, and the two that want the
+/// password stored in clear behind those that do not. ANONYMOUS is none of them.
 pub const MECHANISMS: &[Entry] = &[
-    Entry {
-        name: "PLAIN",
-        plaintext: true,
-        needs_tls_binding: false,
-        proof: Proof::Password,
-        start: |_| Box::new(plain::Plain),
-    },
-    Entry {
-        name: "LOGIN",
-        plaintext: true,
-        needs_tls_binding: false,
-        proof: Proof::Password,
-        start: |_| Box::<login::Login>::default(),
-    },
+    scram("SCRAM-SHA-256-PLUS", ScramKind::Sha256, true, |parameters| {
+        Box::new(scram::Scram::new(ScramKind::Sha256, true, parameters))
+    }),
+    scram("SCRAM-SHA-1-PLUS", ScramKind::Sha1, true, |parameters| {
+        Box::new(scram::Scram::new(ScramKind::Sha1, true, parameters))
+    }),
+    scram("SCRAM-SHA-256", ScramKind::Sha256, false, |parameters| {
+        Box::new(scram::Scram::new(ScramKind::Sha256, false, parameters))
+    }),
+    scram("SCRAM-SHA-1", ScramKind::Sha1, false, |parameters| {
+        Box::new(scram::Scram::new(ScramKind::Sha1, false, parameters))
+    }),
+    entry("PLAIN", true, Proof::Password, |_| Box::new(plain::Plain)),
+    entry("LOGIN", true, Proof::Password, |_| Box::<login::Login>::default()),
+    entry("CRAM-MD5", false, Proof::Stored(Wants::CramMd5), |parameters| {
+        Box::new(cram_md5::CramMd5::new(parameters))
+    }),
+    entry(
+        "DIGEST-MD5",
+        false,
+        Proof::Stored(Wants::Cleartext),
+        |parameters| Box::new(digest_md5::DigestMd5::new(parameters)),
+    ),
+    entry("OAUTHBEARER", true, Proof::Token, |_| {
+        Box::new(bearer::Bearer::new(bearer::Form::OauthBearer))
+    }),
+    entry("XOAUTH2", true, Proof::Token, |_| {
+        Box::new(bearer::Bearer::new(bearer::Form::Xoauth2))
+    }),
+    entry("EXTERNAL", false, Proof::Certificate, |parameters| {
+        Box::new(external::External::new(parameters))
+    }),
 ];
+
+const fn entry(
+    name: &'static str,
+    plaintext: bool,
+    proof: Proof,
+    start: fn(Parameters) -> Box<dyn Mechanism>,
+) -> Entry {
+    Entry {
+        name,
+        plaintext,
+        needs_tls_binding: false,
+        proof,
+        start,
+    }
+}
+
+const fn scram(
+    name: &'static str,
+    kind: ScramKind,
+    needs_tls_binding: bool,
+    start: fn(Parameters) -> Box<dyn Mechanism>,
+) -> Entry {
+    Entry {
+        name,
+        plaintext: false,
+        needs_tls_binding,
+        proof: Proof::Stored(Wants::Scram(kind)),
+        start,
+    }
+}
 
 /// The mechanism of a name in any case.
 pub fn find(name: &str) -> Option<&'static Entry> {
@@ -273,19 +354,76 @@ mod tests {
         assert!(Credentials::new(b"u", Secret::new(vec![b'x'; 4096])).is_ok());
     }
 
+    #[test]
+    fn names_of_gs2_headers() {
+        assert_eq!(saslname("a=2Cb=3D=2C"), Ok("a,b=,".to_owned()));
+        for bad in ["", "a=", "a=2", "a=2c", "=4F", "=ä"] {
+            assert!(saslname(bad).is_err(), "{bad}");
+        }
+    }
+
+    /// robustness.md A02: what is no message of any mechanism.
+    #[test]
+    fn messages_that_let_nobody_in() {
+        for entry in MECHANISMS {
+            for message in [&b""[..], b"\0\0", b"u", b"\0u\0p\0x", b"\x01", b"*"] {
+                for initial in [true, false] {
+                    let mut parameters = Parameters::example();
+                    parameters.scram.iterations = 1;
+                    let mut mechanism = entry.start(parameters);
+                    let mut step = Step::Challenge(Vec::new());
+                    if !initial {
+                        step = mechanism.step(None);
+                    }
+                    while matches!(step, Step::Challenge(_)) {
+                        step = mechanism.step(Some(Secret::new(message)));
+                    }
+                    // LOGIN takes anything for a name and a password.
+                    let asks = entry.name == "LOGIN" && matches!(step, Step::CheckPassword(_));
+                    let refused = matches!(step, Step::Failed(_) | Step::Denied { .. });
+                    assert!(asks || refused, "{entry:?} {message:?}: {step:?}");
+                }
+            }
+        }
+    }
+
     proptest! {
         #[test]
-        fn no_input_panics_or_goes_on_for_ever(responses in proptest::collection::vec(any::<Vec<u8>>(), 0..5)) {
+        fn no_input_panics_or_goes_on_for_ever(
+            responses in proptest::collection::vec(any::<Vec<u8>>(), 0..9),
+            initial in any::<bool>(),
+            known in any::<bool>(),
+        ) {
             for entry in MECHANISMS {
-                let mut mechanism = entry.start(Parameters::example());
-                let mut step = mechanism.step(None);
+                let mut parameters = Parameters::example();
+                parameters.scram.iterations = 1;
+                let mut mechanism = entry.start(parameters);
                 let mut rest = responses.iter();
+                let mut step = mechanism.step(rest.next().filter(|_| initial).map(|r| Secret::new(r.clone())));
                 let mut challenges = 0;
-                while let (Step::Challenge(_), Some(response)) = (&step, rest.next()) {
-                    challenges += 1;
-                    prop_assert!(challenges <= 2);
-                    step = mechanism.step(Some(Secret::new(response.clone())));
+                loop {
+                    step = match step {
+                        Step::Challenge(_) => {
+                            challenges += 1;
+                            prop_assert!(challenges <= 3);
+                            match rest.next() {
+                                Some(response) => mechanism.step(Some(Secret::new(response.clone()))),
+                                None => break,
+                            }
+                        }
+                        Step::Lookup { .. } if known => mechanism.supply(Supply::Cleartext(Secret::new("pw"))),
+                        Step::Lookup { .. } => mechanism.supply(Supply::Missing),
+                        Step::CheckToken { .. } => mechanism.supply(Supply::TokenRefused {
+                            reason: "",
+                            openid_configuration: None,
+                        }),
+                        Step::Authenticated { .. } => panic!("{entry:?} lets anybody in"),
+                        Step::CheckPassword(_) | Step::Denied { .. } | Step::Failed(_) => break,
+                    };
                 }
+                let over = mechanism.step(None);
+                let ended = matches!(over, Step::Failed(_) | Step::Challenge(_) | Step::Denied { .. });
+                prop_assert!(ended);
             }
         }
     }

@@ -114,7 +114,7 @@ impl Stored {
             Scheme::Des(hash) => hash.verify(bytes)?,
             Scheme::Md5(hash) => hash.verify(bytes)?,
             Scheme::Pbkdf2(hash) => hash.verify(bytes),
-            Scheme::Scram(keys) => keys.verify(bytes)?,
+            Scheme::Scram(keys) => keys.verify(bytes),
             Scheme::Sha2(hash) => hash.verify(bytes)?,
             Scheme::Blowfish(hash) => hash.verify(bytes)?,
             Scheme::Argon2(hash) => hash.verify(bytes)?,
