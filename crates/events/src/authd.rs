@@ -119,6 +119,32 @@ pub enum Kind {
         /// How long it was away, in milliseconds.
         after_ms: u64,
     },
+    /// The copy for the time without the database was brought up to date.
+    ReplicaRefreshed {
+        /// Whether all rows were read, or those that changed lately.
+        whole: bool,
+        /// Rows that were read.
+        rows: u64,
+        /// How long it took, in milliseconds.
+        took_ms: u64,
+    },
+    /// The copy could not be brought up to date.
+    ReplicaRefreshFailed {
+        /// Why.
+        reason: String,
+    },
+    /// The database does not answer questions: from now on known rows come from the copy.
+    ReplicaInUse {
+        /// What the database said, or did not.
+        reason: String,
+    },
+    /// The database answers again.
+    ReplicaLeft {
+        /// How long it did not, in milliseconds.
+        after_ms: u64,
+        /// Answers given from the copy meanwhile.
+        answers: u64,
+    },
     /// The tables were recognised.
     SchemaProbed {
         /// The profile, e.g. `postfixadmin`.

@@ -4,6 +4,7 @@ pub mod ddl;
 pub mod domains_users;
 pub mod keyed;
 pub mod mysql;
+mod pages;
 pub mod postfix_tables;
 pub mod postfixadmin;
 pub mod schema;

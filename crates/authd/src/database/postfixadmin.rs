@@ -15,6 +15,7 @@ use crate::directory::backend::{
     AliasDomainRow, AliasRow, Answer, AppPassword, Backend, BackendError, DomainRow, Found, LoginRow,
     MailboxRow, Questions, UsageRow, VacationRow,
 };
+use crate::directory::pages::{Page, PageRequest};
 
 /// The tables of a database.
 pub struct PostfixAdmin {
@@ -213,6 +214,10 @@ impl Backend for PostfixAdmin {
         })
     }
 
+    fn page<'a>(&'a self, request: PageRequest<'a>) -> BoxFuture<'a, Result<Option<Page>, BackendError>> {
+        Box::pin(self.next_page(request))
+    }
+
     fn vacation<'a>(&'a self, address: &'a str) -> Answer<'a, VacationRow> {
         Box::pin(self.tables.ask(&VACATION, address, |row| {
             Some(VacationRow {
@@ -333,6 +338,7 @@ mod tests {
     use super::super::sqlite::Sqlite;
     use super::super::{Database as _, Statement};
     use super::*;
+    use crate::directory::pages::{Kind, Listed};
 
     async fn tables(statements: &[&str]) -> (PostfixAdmin, tempfile::TempDir) {
         let dir = tempfile::tempdir().unwrap();
@@ -386,6 +392,57 @@ mod tests {
             assert_eq!(tables.mailbox(key).await, Ok(Found::fresh(None)), "{key}");
         }
         assert_eq!(tables.schema().await.unwrap().form().as_str(), "4.0");
+    }
+
+    #[tokio::test]
+    async fn all_rows_come_in_pages() {
+        let (tables, _dir) = tables(&[
+            "INSERT INTO domain(domain, description, transport) VALUES ('d.test', '', 'virtual')",
+            "INSERT INTO mailbox(username, password, name, maildir, local_part, domain) \
+             WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 25) \
+             SELECT 'u' || i || '@d.test', 'pw', '', 'm', 'x', 'd.test' FROM n",
+            "UPDATE mailbox SET active = 'maybe' WHERE username = 'u7@d.test'",
+            "UPDATE mailbox SET modified = '2026-01-02' WHERE username = 'u9@d.test'",
+        ])
+        .await;
+        fn request(after: Option<&str>, changed_since: Option<i64>) -> PageRequest<'_> {
+            PageRequest {
+                kind: Kind::Mailbox,
+                after,
+                limit: 10,
+                changed_since,
+            }
+        }
+        let (mut seen, mut after) = (Vec::new(), None::<String>);
+        loop {
+            let mark = after.take();
+            let page = tables
+                .page(request(mark.as_deref(), None))
+                .await
+                .unwrap()
+                .unwrap();
+            assert!(page.rows.len() <= 10);
+            seen.extend(page.rows);
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        let mut names: Vec<&str> = seen.iter().map(|(name, _)| name.as_str()).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!((seen.len(), names.len()), (25, 25));
+        for (name, listed) in &seen {
+            let readable = matches!(listed, Listed::Mailbox(row) if row.domain_active);
+            assert_eq!(readable, name != "u7@d.test", "{name}: {listed:?}");
+        }
+        let changed = tables
+            .page(request(None, Some(1_767_300_000)))
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(changed.rows.len(), 1);
+        assert_eq!(changed.rows[0].0, "u9@d.test");
     }
 
     #[tokio::test]

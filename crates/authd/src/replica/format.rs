@@ -1,0 +1,224 @@
+//! The tables of the file (docs/formats/replica.md).
+
+use std::fs;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
+
+use super::ReplicaError;
+use crate::directory::backend::{AccessTable, Questions};
+use crate::directory::pages::Kind;
+
+/// `PRRP`
+const APPLICATION: i64 = 0x5052_5250;
+const VERSION: i64 = 1;
+/// How long a reader waits for a small transaction, and the other way round.
+const BUSY: Duration = Duration::from_secs(2);
+
+const TABLES: &str = "
+CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
+CREATE TABLE domain (name TEXT PRIMARY KEY, read_at INTEGER NOT NULL,
+  active INTEGER, backupmx INTEGER, alias_only INTEGER, transport TEXT) WITHOUT ROWID;
+CREATE TABLE alias_domain (name TEXT PRIMARY KEY, read_at INTEGER NOT NULL,
+  target TEXT, active INTEGER) WITHOUT ROWID;
+CREATE TABLE alias (name TEXT PRIMARY KEY, read_at INTEGER NOT NULL,
+  goto TEXT, active INTEGER) WITHOUT ROWID;
+CREATE TABLE local_alias (name TEXT PRIMARY KEY, read_at INTEGER NOT NULL,
+  goto TEXT, active INTEGER) WITHOUT ROWID;
+CREATE TABLE mailbox (name TEXT PRIMARY KEY, read_at INTEGER NOT NULL,
+  maildir TEXT, quota INTEGER, uid INTEGER, gid INTEGER, active INTEGER,
+  login_at INTEGER, domain_active INTEGER, password BLOB, cleartext BLOB,
+  smtp_active INTEGER, password_expiry INTEGER) WITHOUT ROWID;
+CREATE TABLE app_password (name TEXT, number INTEGER, id INTEGER NOT NULL, description TEXT NOT NULL,
+  password BLOB NOT NULL, PRIMARY KEY (name, number)) WITHOUT ROWID;
+CREATE TABLE transport (name TEXT PRIMARY KEY, read_at INTEGER NOT NULL, value TEXT) WITHOUT ROWID;
+CREATE TABLE relocated (name TEXT PRIMARY KEY, read_at INTEGER NOT NULL, value TEXT) WITHOUT ROWID;
+CREATE TABLE sender_logins (name TEXT PRIMARY KEY, read_at INTEGER NOT NULL, value TEXT) WITHOUT ROWID;
+";
+
+/// What the file says about itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Meta {
+    /// Which tables these are.
+    pub origin: String,
+    /// What the schema can answer.
+    pub questions: Questions,
+    /// The tables that hold all rows.
+    pub listed: Vec<Kind>,
+    /// When the last pass began, seconds since 1970.
+    pub read_at: i64,
+    /// The same of the last pass that read everything.
+    pub whole_at: i64,
+    /// How long the last pass took, in milliseconds.
+    pub took_ms: i64,
+}
+
+/// Makes an empty file that must not exist yet.
+pub fn create(path: &Path) -> Result<Connection, ReplicaError> {
+    // Made here because SQLite would make it readable for others.
+    let made = fs::OpenOptions::new()
+        .create_new(true)
+        .append(true)
+        .mode(0o600)
+        .open(path);
+    made.map_err(|source| ReplicaError::Create {
+        path: path.to_owned(),
+        source,
+    })?;
+    let connection = Connection::open_with_flags(
+        path,
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )?;
+    connection.pragma_update(None, "application_id", APPLICATION)?;
+    connection.pragma_update(None, "user_version", VERSION)?;
+    // Nobody else uses the file before it is whole, and it is synced with its last transaction.
+    let main = Some("main");
+    connection.pragma_update(main, "locking_mode", "EXCLUSIVE")?;
+    connection.pragma_update(main, "journal_mode", "OFF")?;
+    connection.pragma_update(main, "synchronous", "OFF")?;
+    connection.execute_batch(TABLES)?;
+    Ok(connection)
+}
+
+/// Opens a file of ours. One that a crash left in the middle of a small transaction is put in order.
+pub fn open(path: &Path) -> Result<Connection, ReplicaError> {
+    let connection = Connection::open_with_flags(
+        path,
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )?;
+    connection.busy_timeout(BUSY)?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    // Hashes of deleted users do not stay in free pages.
+    connection.pragma_update(None, "secure_delete", true)?;
+    let number = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    if number("application_id")? != APPLICATION || number("user_version")? != VERSION {
+        return Err(ReplicaError::OtherFormat);
+    }
+    Ok(connection)
+}
+
+/// Reads [`Meta`]; `None` where the file never got whole.
+pub fn meta(connection: &Connection) -> Result<Option<Meta>, ReplicaError> {
+    let mut query = connection.prepare_cached("SELECT value FROM meta WHERE name = ?")?;
+    let mut text = |name: &str| query.query_row([name], |row| row.get::<_, String>(0)).optional();
+    let (Some(origin), Some(questions), Some(listed)) =
+        (text("origin")?, text("questions")?, text("listed")?)
+    else {
+        return Ok(None);
+    };
+    let mut number = |name: &str| -> Result<i64, ReplicaError> {
+        Ok(text(name)?.and_then(|text| text.parse().ok()).unwrap_or_default())
+    };
+    Ok(Some(Meta {
+        origin,
+        questions: read_questions(&questions),
+        listed: Kind::ALL
+            .into_iter()
+            .filter(|kind| listed.split(',').any(|word| word == kind.as_str()))
+            .collect(),
+        read_at: number("read_at")?,
+        whole_at: number("whole_at")?,
+        took_ms: number("took_ms")?,
+    }))
+}
+
+/// Writes [`Meta`].
+pub fn set_meta(connection: &Connection, meta: &Meta) -> Result<(), ReplicaError> {
+    let listed: Vec<&str> = meta.listed.iter().map(|kind| kind.as_str()).collect();
+    let mut insert = connection.prepare_cached("INSERT OR REPLACE INTO meta VALUES (?, ?)")?;
+    for (name, value) in [
+        ("origin", meta.origin.clone()),
+        ("questions", write_questions(&meta.questions)),
+        ("listed", listed.join(",")),
+        ("read_at", meta.read_at.to_string()),
+        ("whole_at", meta.whole_at.to_string()),
+        ("took_ms", meta.took_ms.to_string()),
+    ] {
+        insert.execute((name, value))?;
+    }
+    Ok(())
+}
+
+fn write_questions(questions: &Questions) -> String {
+    let Questions {
+        alias_domain,
+        transport,
+        relocated,
+        access,
+        sender_logins,
+        vacation,
+        usage,
+        local_alias,
+    } = questions;
+    let flags = [
+        (*alias_domain, "alias_domain"),
+        (*transport, "transport"),
+        (*relocated, "relocated"),
+        (*sender_logins, "sender_logins"),
+        (*vacation, "vacation"),
+        (*usage, "usage"),
+        (*local_alias, "local_alias"),
+    ];
+    let words = flags
+        .into_iter()
+        .filter(|(may, _)| *may)
+        .map(|(_, word)| word.to_owned());
+    let access = access.iter().map(|table| format!("access:{}", table.as_str()));
+    words.chain(access).collect::<Vec<_>>().join(",")
+}
+
+fn read_questions(text: &str) -> Questions {
+    let has = |wanted: &str| text.split(',').any(|word| word == wanted);
+    Questions {
+        alias_domain: has("alias_domain"),
+        transport: has("transport"),
+        relocated: has("relocated"),
+        access: AccessTable::ALL
+            .into_iter()
+            .filter(|table| has(&format!("access:{}", table.as_str())))
+            .collect(),
+        sender_logins: has("sender_logins"),
+        vacation: has("vacation"),
+        usage: has("usage"),
+        local_alias: has("local_alias"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_it_says_about_itself() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("r");
+        let written = Meta {
+            origin: "postfixadmin/mail".into(),
+            questions: Questions {
+                relocated: true,
+                access: vec![AccessTable::Helo],
+                ..Questions::default()
+            },
+            listed: vec![Kind::Domain, Kind::Mailbox],
+            read_at: 5,
+            whole_at: 4,
+            took_ms: 3,
+        };
+        let connection = create(&path).unwrap();
+        assert_eq!(meta(&connection).unwrap(), None);
+        set_meta(&connection, &written).unwrap();
+        drop(connection);
+        assert_eq!(meta(&open(&path).unwrap()).unwrap(), Some(written));
+        assert!(matches!(create(&path), Err(ReplicaError::Create { .. })));
+        use std::os::unix::fs::PermissionsExt as _;
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        let other = dir.path().join("other");
+        Connection::open(&other)
+            .unwrap()
+            .execute_batch("CREATE TABLE x (y)")
+            .unwrap();
+        assert!(matches!(open(&other), Err(ReplicaError::OtherFormat)));
+    }
+}
