@@ -31,6 +31,7 @@ fn database_outage(outage: Outage) -> Result<()> {
     Site::builder()
         .own_server()
         .set("smtpd.smtpd_error_sleep_time", "0s")
+        .set("authd.replica.enabled", false)
         .run(|site| {
             let starts: Vec<u32> = site.processes().iter().map(Process::starts).collect();
             // Everything has been used once, so that connections and caches are as in normal service.

@@ -75,8 +75,8 @@ impl Daemon for Authd {
         let events = ctx.events.clone();
         let first = (*settings).clone();
         let site = {
-            let events = events.clone();
-            ::daemon::blocking(move || Site::open(first, &events)).await??
+            let (events, clock) = (events.clone(), ctx.clock.clone());
+            ::daemon::blocking(move || Site::open(first, &events, &clock)).await??
         };
         let sites = Arc::new(Sites::new(site));
         let hashing = Arc::new(Hashing::new(settings.hash_queue_limit));
@@ -115,7 +115,8 @@ async fn reload(ctx: Context<Settings>, sites: Arc<Sites>) {
     let mut reloads = ctx.reloads();
     while reloads.changed().await.is_ok() {
         let (settings, events) = ((*ctx.settings()).clone(), ctx.events.clone());
-        match ::daemon::blocking(move || Site::open(settings, &events)).await {
+        let clock = ctx.clock.clone();
+        match ::daemon::blocking(move || Site::open(settings, &events, &clock)).await {
             Ok(Ok(site)) => sites.replace(site),
             Ok(Err(error)) => {
                 tracing::error!(

@@ -1,19 +1,23 @@
 //! The site in force: settings, database and directory, replaced as a whole by a reload.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use ::daemon::Clock;
 use events::{About, Log};
 use sasl::password::Unmarked;
 
 use crate::config::{Backend as Kind, Settings};
 use crate::database::mysql::{Change, Changed, Mysql};
 use crate::database::postfixadmin::PostfixAdmin;
-use crate::database::schema::{Form, Schema};
+use crate::database::schema::Schema;
 use crate::database::sqlite::{OpenError, Sqlite};
 use crate::database::{Database, DbError};
 use crate::directory::Directory;
 use crate::directory::backend::Backend;
 use crate::directory::cached::Cached;
+use crate::profile::Profile;
+use crate::replica::WithReplica;
 
 /// One state of the site.
 pub struct Site {
@@ -21,6 +25,10 @@ pub struct Site {
     pub settings: Settings,
     /// What answers the questions, all layers: where the rules and logins ask.
     pub backend: Arc<dyn Backend>,
+    /// The database below.
+    pub database: Arc<dyn Database>,
+    /// The copy for the time when it is away, where there is one.
+    pub replica: Option<Arc<WithReplica>>,
     /// The tables below, where they are PostfixAdmin's.
     pub tables: Option<Arc<PostfixAdmin>>,
     /// The same for the Admin service, which may have an account of its own.
@@ -32,8 +40,8 @@ pub struct Site {
 }
 
 impl Site {
-    /// Opens the database. A MySQL server need not be there yet. Blocks.
-    pub fn open(settings: Settings, events: &Log) -> Result<Self, OpenError> {
+    /// Opens the database. A MySQL server need not be there yet. Blocks; has to be called in a runtime.
+    pub fn open(settings: Settings, events: &Log, clock: &Clock) -> Result<Self, OpenError> {
         let database: Arc<dyn Database> = match &settings.backend {
             Kind::Sqlite(path) => Arc::new(Sqlite::open(path, settings.profile.tables().as_deref())?),
             Kind::Mysql(mysql) => {
@@ -42,9 +50,17 @@ impl Site {
             }
         };
         let probed = on_probe(events.clone(), settings.profile.as_str());
-        let (profile, tables) = settings.profile.over(database, Box::new(probed));
+        let (profile, tables) = settings.profile.over(database.clone(), Box::new(probed));
         // The layers, inside out: the profile of the schema, the replica, the cache.
         let mut backend = profile;
+        let mut replica = None;
+        if let (Some(kept), Kind::Mysql(mysql)) = (&settings.replica, &settings.backend) {
+            let origin = origin(&settings.profile, &mysql.database);
+            let layer = WithReplica::open(backend, kept.clone(), origin, clock.clone(), events.clone());
+            let layer = Arc::new(layer);
+            backend = layer.clone();
+            replica = Some(layer);
+        }
         let time = settings.address_cache_time;
         let cache = (!time.is_zero()).then(|| Arc::new(Cached::new(backend.clone(), time)));
         if let Some(cache) = &cache {
@@ -64,6 +80,8 @@ impl Site {
             backend,
             admin,
             tables,
+            database,
+            replica,
             directory,
             cache,
         })
@@ -90,15 +108,19 @@ impl Site {
     pub async fn unmarked_passwords(&self) -> Unmarked {
         match self.settings.unmarked_passwords {
             Some(configured) => configured,
-            None => match &self.tables {
-                Some(tables) => match tables.schema().await {
-                    Ok(schema) if schema.form() == Form::V2 => Unmarked::CLEARTEXT,
-                    _ => self.settings.profile.unmarked_passwords(),
-                },
-                None => self.settings.profile.unmarked_passwords(),
+            None => match self.backend.questions().await {
+                Ok(questions) if questions.unmarked_cleartext => Unmarked::CLEARTEXT,
+                _ => self.settings.profile.unmarked_passwords(),
             },
         }
     }
+}
+
+/// Names the tables of a replica: other queries and other databases have other rows.
+fn origin(profile: &Profile, database: &str) -> String {
+    let mut hasher = DefaultHasher::new();
+    format!("{profile:?}").hash(&mut hasher);
+    format!("{} in {database}, {:016x}", profile.as_str(), hasher.finish())
 }
 
 fn on_change(events: Log) -> impl Fn(&str, Change) + Send + Sync {

@@ -33,7 +33,7 @@ impl Bench {
         ))
         .unwrap();
         let (log, _) = Log::memory("authd");
-        let site = Site::open(Settings::new(&config).unwrap(), &log).unwrap();
+        let site = Site::open(Settings::new(&config).unwrap(), &log, &daemon::Clock::system()).unwrap();
         let sites = Arc::new(Sites::new(site));
         let admin = AdminService::new(sites.clone(), Arc::new(Hashing::new(64)), log);
         admin

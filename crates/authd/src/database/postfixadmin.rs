@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 use mail_types::Secret;
 
 use super::keyed::{Column, Keyed, Probed, Question};
-use super::schema::{Needed, Schema, TableNames};
+use super::schema::{Form, Needed, Schema, TableNames};
 use super::values::time;
 pub use super::values::{flag, number, text, text_or_empty};
 use super::{Database, DbError, Value};
@@ -174,6 +174,7 @@ impl Backend for PostfixAdmin {
             Ok(Questions {
                 alias_domain: schema.has("alias_domain", "alias_domain"),
                 vacation: schema.has("vacation", "email"),
+                unmarked_cleartext: schema.form() == Form::V2,
                 usage: schema.has("quota2", "username") || schema.has("quota", "username"),
                 ..Questions::default()
             })

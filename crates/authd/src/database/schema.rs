@@ -1,7 +1,7 @@
 //! Which tables and columns are there. Columns are probed, versions are not believed: an upgraded site can be
 //! in any state between PostfixAdmin 2.1 and 4.x (compat.md 1.1 to 1.3).
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::{Database, DbError, Value};
 
@@ -20,7 +20,7 @@ pub struct TableNames {
     /// In front of all names.
     pub prefix: String,
     /// Usual name and own name of those that are called otherwise, without the prefix.
-    pub renamed: HashMap<String, String>,
+    pub renamed: BTreeMap<String, String>,
 }
 
 impl TableNames {

@@ -216,6 +216,8 @@ pub struct Questions {
     pub usage: bool,
     /// [`Backend::local_alias`]: names without a domain (alias_maps).
     pub local_alias: bool,
+    /// Not a question: tables of this form usually have passwords in clear, without a mark of their scheme.
+    pub unmarked_cleartext: bool,
 }
 
 /// An answer of a backend.

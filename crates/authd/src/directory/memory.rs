@@ -240,6 +240,7 @@ impl Backend for Memory {
             vacation: !self.vacations.is_empty(),
             usage: !self.usage.is_empty(),
             local_alias: !self.local_aliases.is_empty(),
+            unmarked_cleartext: false,
         };
         Box::pin(async { Ok(questions) })
     }

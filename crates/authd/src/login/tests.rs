@@ -33,7 +33,7 @@ impl Bench {
         ))
         .unwrap();
         let (log, events) = Log::memory("authd");
-        let site = Site::open(Settings::new(&config).unwrap(), &log).unwrap();
+        let site = Site::open(Settings::new(&config).unwrap(), &log, &daemon::Clock::system()).unwrap();
         let statements = vec![
             Statement::new(
                 "INSERT INTO domain(domain, description, transport) VALUES ('d.test', '', 'virtual')",

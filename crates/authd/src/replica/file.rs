@@ -198,7 +198,7 @@ impl Generation {
 
     /// Counts. Takes a while where there are millions of rows.
     pub async fn extent(self: &Arc<Self>) -> Result<Extent, ReplicaError> {
-        self.ask(|connection| extent(connection)).await
+        self.ask(extent).await
     }
 }
 

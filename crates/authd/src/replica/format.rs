@@ -151,6 +151,7 @@ fn write_questions(questions: &Questions) -> String {
         vacation,
         usage,
         local_alias,
+        unmarked_cleartext,
     } = questions;
     let flags = [
         (*alias_domain, "alias_domain"),
@@ -160,6 +161,7 @@ fn write_questions(questions: &Questions) -> String {
         (*vacation, "vacation"),
         (*usage, "usage"),
         (*local_alias, "local_alias"),
+        (*unmarked_cleartext, "unmarked_cleartext"),
     ];
     let words = flags
         .into_iter()
@@ -183,6 +185,7 @@ fn read_questions(text: &str) -> Questions {
         vacation: has("vacation"),
         usage: has("usage"),
         local_alias: has("local_alias"),
+        unmarked_cleartext: has("unmarked_cleartext"),
     }
 }
 

@@ -41,6 +41,9 @@ pub struct WithReplica {
     tasks: Arc<Tasks>,
 }
 
+/// How a row is read from the copy.
+type Fetch<T> = fn(&Connection, Kind, &str) -> Result<Option<Kept<T>>, ReplicaError>;
+
 /// What an operator wants to know.
 #[derive(Debug, Clone)]
 pub struct Status {
@@ -77,7 +80,7 @@ impl WithReplica {
             events: events.clone(),
             wake: Notify::new(),
             state: Mutex::new(State::default()),
-            ended: watch::channel(0).0,
+            served: watch::channel(0).0,
         });
         let tasks = Tasks::new();
         tasks.spawn(refresher.clone().run());
@@ -109,8 +112,7 @@ impl WithReplica {
             None => Extent::default(),
         };
         let meta = generation.map(|generation| generation.meta());
-        let state = self.refresher.state.lock();
-        let state = state.unwrap_or_else(std::sync::PoisonError::into_inner);
+        let state = self.refresher.lock();
         Status {
             trouble: self.outage.trouble(),
             usable: meta.as_ref().is_some_and(|meta| !self.too_old(meta.read_at)),
@@ -121,13 +123,19 @@ impl WithReplica {
         }
     }
 
-    /// Begins a pass that reads everything.
-    pub fn refresh(&self) -> watch::Receiver<u64> {
-        let ended = self.refresher.ended.subscribe();
-        let state = self.refresher.state.lock();
-        state.unwrap_or_else(std::sync::PoisonError::into_inner).wanted = true;
+    /// Makes a pass, over all rows or over those that changed, and says how it went.
+    pub async fn refresh(&self, whole: bool) -> Option<LastPass> {
+        let mut served = self.refresher.served.subscribe();
+        let request = {
+            let mut state = self.refresher.lock();
+            state.requests += 1;
+            state.wanted |= whole;
+            state.requests
+        };
         self.refresher.wake.notify_one();
-        ended
+        // The sender lives as long as we do.
+        let _ = served.wait_for(|served| *served >= request).await;
+        self.refresher.lock().last.clone()
     }
 
     fn too_old(&self, read_at: i64) -> bool {
@@ -156,17 +164,17 @@ impl WithReplica {
             return Err(self.away());
         }
         let begin = Instant::now();
-        let error = tokio::select! {
+        let (error, waits) = tokio::select! {
             answer = question => match answer {
                 Ok(answer) => return Ok(answer),
-                Err(error) => error,
+                Err(error) => (error, begin.elapsed() > AT_ONCE),
             },
             () = sleep(self.settings.patience) => {
-                BackendError(format!("no answer within {:?}", self.settings.patience))
+                let text = format!("no answer within {:?}", self.settings.patience);
+                (BackendError(text), true)
             }
             () = self.outage.begins_to_wait() => return Err(self.away()),
         };
-        let waits = begin.elapsed() > AT_ONCE;
         if self.outage.failed(kind, key, &error.0, waits) {
             self.begins(&error);
         }
@@ -216,12 +224,7 @@ impl WithReplica {
     }
 
     /// What the copy says: a row, or that it has none. `None`: it says nothing.
-    async fn ask_copy<T: Send + 'static>(
-        &self,
-        kind: Kind,
-        key: &str,
-        fetch: fn(&Connection, Kind, &str) -> Result<Option<Kept<T>>, ReplicaError>,
-    ) -> Option<Option<T>> {
+    async fn ask_copy<T: Send + 'static>(&self, kind: Kind, key: &str, fetch: Fetch<T>) -> Option<Option<T>> {
         // Once more where a new file took its place in between.
         for _ in 0..2 {
             let generation = self.file.current()?;
@@ -256,7 +259,7 @@ impl WithReplica {
         kind: Kind,
         key: &str,
         question: Answer<'_, T>,
-        fetch: fn(&Connection, Kind, &str) -> Result<Option<Kept<T>>, ReplicaError>,
+        fetch: Fetch<T>,
         seen: fn(T) -> Seen,
     ) -> Result<Found<T>, BackendError> {
         let error = match self.ask_live(kind, key, question).await {

@@ -11,6 +11,8 @@ mod outage;
 mod refresh;
 mod rows;
 mod seen;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::path::PathBuf;

@@ -57,10 +57,10 @@ pub struct Refresher {
     pub events: Log,
     /// Ends the pause between two passes.
     pub wake: Notify,
-    /// Counts passes, and whether the next is to read everything.
+    /// What is known of passes.
     pub state: Mutex<State>,
-    /// Tells who waits that a pass has ended, by the number of passes.
-    pub ended: watch::Sender<u64>,
+    /// The number of the last request that was served by a pass.
+    pub served: watch::Sender<u64>,
 }
 
 /// What is known of passes.
@@ -70,7 +70,9 @@ pub struct State {
     pub last: Option<LastPass>,
     /// When the next one begins.
     pub next: Option<Instant>,
-    /// Somebody asked for everything to be read.
+    /// How often a pass was asked for.
+    pub requests: u64,
+    /// Everything is to be read.
     pub wanted: bool,
     /// Rows of the last pass that read everything.
     whole_rows: Option<u64>,
@@ -107,13 +109,15 @@ impl Refresher {
         i64::try_from(self.clock.unix_millis() / 1000).unwrap_or_default()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+    /// What is known of passes.
+    pub fn lock(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// One pass; what came of it is remembered and told.
     async fn pass(&self) -> LastPass {
         let (began, start) = (self.now(), Instant::now());
+        let request = self.lock().requests;
         let result = self.choose(began, start).await;
         let mut last = LastPass {
             began,
@@ -150,7 +154,7 @@ impl Refresher {
         }
         state.last = Some(last.clone());
         drop(state);
-        self.ended.send_modify(|passes| *passes += 1);
+        self.served.send_replace(request);
         last
     }
 
@@ -169,10 +173,10 @@ impl Refresher {
                     && (0..full).contains(&began.saturating_sub(meta.whole_at))
             })
         };
-        if let Some(meta) = recent {
-            if let Some(rows) = self.recent(&meta, began, start).await? {
-                return Ok((false, rows));
-            }
+        if let Some(meta) = recent
+            && let Some(rows) = self.recent(&meta, began, start).await?
+        {
+            return Ok((false, rows));
         }
         Ok((true, self.whole(questions, began, start).await?))
     }

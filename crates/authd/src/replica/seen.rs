@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ::daemon::Clock;
+use mail_types::Secret;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -49,7 +50,7 @@ impl Seen {
                     ..
                 } = &**row;
                 let programs = app_passwords.iter().map(|program| program.password.expose());
-                let own = cleartext.iter().map(|secret| secret.expose());
+                let own = cleartext.iter().map(Secret::expose);
                 std::iter::once(password.expose())
                     .chain(own)
                     .chain(programs)
