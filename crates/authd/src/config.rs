@@ -4,7 +4,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use auth_api::Role;
-use config::{Backend as AuthdBackend, Config, DatabaseTls, MaildirLayout, NewPasswords, UnmarkedPasswords};
+use config::{
+    Backend as AuthdBackend, Config, DatabaseTls, MaildirLayout, NewPasswords, PasswordExpiry, Rehash,
+    UnmarkedPasswords,
+};
 use mail_types::Domain;
 use sasl::password::{NewScheme, Reading, Unmarked};
 
@@ -16,6 +19,8 @@ use crate::replica;
 /// What authd runs with.
 #[derive(Debug, Clone)]
 pub struct Settings {
+    /// Our own name.
+    pub hostname: String,
     /// The rules of the directory.
     pub rules: Rules,
     /// How long rows about addresses are remembered; zero: not at all.
@@ -36,6 +41,8 @@ pub struct Settings {
     pub exchange_idle: Duration,
     /// What a password column without a mark holds; `None`: what the form of the tables suggests.
     pub unmarked_passwords: Option<Unmarked>,
+    /// How logins work.
+    pub logins: LoginRules,
     /// How the Admin service works.
     pub admin: AdminRules,
     /// The socket of each role. Takes effect at a restart.
@@ -49,6 +56,25 @@ pub enum Backend {
     Sqlite(PathBuf),
     /// A server.
     Mysql(Box<mysql::Settings>),
+}
+
+/// How logins work.
+#[derive(Debug, Clone)]
+pub struct LoginRules {
+    /// Authd's own state. Takes effect at a restart.
+    pub state_file: PathBuf,
+    /// The mechanisms that may be offered; `None`: all that make sense.
+    pub mechanisms: Option<Vec<&'static str>>,
+    /// Whether an expired password is denied.
+    pub enforce_expiry: bool,
+    /// The domain of a login without one.
+    pub default_realm: Option<Domain>,
+    /// To what weaker stored passwords are brought.
+    pub rehash: Option<NewScheme>,
+    /// Whether keys for SCRAM are kept of logins by PLAIN and LOGIN.
+    pub store_scram_keys: bool,
+    /// Whether new passwords are stored in clear.
+    pub cleartext: bool,
 }
 
 /// How new rows look.
@@ -117,6 +143,7 @@ impl Settings {
             AuthdBackend::Mysql => Backend::Mysql(Box::new(mysql_settings(&authd.mysql)?)),
         };
         Ok(Self {
+            hostname: general.myhostname.as_str().to_owned(),
             rules: Rules {
                 recipient_delimiter: general.recipient_delimiter.get(),
                 own_domain: general.domain(),
@@ -139,6 +166,18 @@ impl Settings {
             hash_queue_limit: authd.hash_queue_limit as usize,
             exchange_idle: authd.sasl_exchange_timeout.get(),
             unmarked_passwords: authd.unmarked_passwords.as_deref().map(unmarked),
+            logins: LoginRules {
+                state_file: general.state_dir.join("authd.sqlite"),
+                mechanisms: authd
+                    .mechanisms
+                    .as_ref()
+                    .map(|list| list.iter().map(|mechanism| mechanism.as_str()).collect()),
+                enforce_expiry: authd.password_expiry == PasswordExpiry::Enforce,
+                default_realm: authd.default_realm.as_ref().map(|realm| realm.domain().clone()),
+                rehash: rehash(authd.rehash),
+                store_scram_keys: authd.store_scram_keys,
+                cleartext: authd.new_passwords == NewPasswords::Cleartext,
+            },
             admin: AdminRules {
                 scheme: new_scheme(authd.new_passwords),
                 layout: authd.maildir_layout,
@@ -154,6 +193,18 @@ impl Settings {
                 .map(|role| (role, general.authd_socket(role.as_str())))
                 .to_vec(),
         })
+    }
+}
+
+fn rehash(option: Rehash) -> Option<NewScheme> {
+    match option {
+        Rehash::Off => None,
+        Rehash::Argon2id => Some(NewScheme::Argon2id),
+        Rehash::Sha512Crypt => Some(NewScheme::Sha512Crypt),
+        Rehash::MarkedSha512Crypt => Some(NewScheme::MarkedSha512Crypt),
+        Rehash::Bcrypt => Some(NewScheme::Bcrypt),
+        Rehash::MarkedBcrypt => Some(NewScheme::MarkedBcrypt),
+        Rehash::Md5Crypt => Some(NewScheme::Md5Crypt),
     }
 }
 

@@ -19,7 +19,8 @@
 //! # Files
 //!
 //! `state_dir/directory.sqlite` (mode 0600), made on first use, unless `[authd] backend = "mysql"`. The file
-//! with the database password. The decision log `events_dir/authd.jsonl`.
+//! with the database password. `state_dir/authd.sqlite` (mode 0600): failures, known networks, keys for SCRAM, use
+//! of mechanisms. The decision log `events_dir/authd.jsonl`.
 //!
 //! # Signals
 //!
@@ -33,7 +34,7 @@
 //! # Reading order
 //!
 //! [`config`] the settings, [`site`] what is in force, [`directory`] the rules about addresses, [`database`]
-//! the tables, [`login`] passwords, [`admin`] changes, [`service`] what the sockets serve.
+//! the tables, [`login`] passwords, [`state`] what outlives the process, [`admin`] changes, [`service`] what the sockets serve.
 
 pub mod admin;
 pub mod config;
@@ -44,6 +45,7 @@ pub mod profile;
 pub mod replica;
 pub mod service;
 pub mod site;
+pub mod state;
 
 use std::sync::Arc;
 
@@ -55,6 +57,7 @@ use crate::config::Settings;
 use crate::login::{Hashing, Logins};
 use crate::service::DirectoryService;
 use crate::site::{Site, Sites};
+use crate::state::State;
 
 /// The daemon.
 #[derive(Debug)]
@@ -80,10 +83,17 @@ impl Daemon for Authd {
         };
         let sites = Arc::new(Sites::new(site));
         let hashing = Arc::new(Hashing::new(settings.hash_queue_limit));
+        let state = {
+            let (path, now) = (
+                settings.logins.state_file.clone(),
+                ctx.clock.unix_millis() / 1_000,
+            );
+            Arc::new(::daemon::blocking(move || State::open(&path, now)).await??)
+        };
         let logins = {
-            let (sites, hashing) = (sites.clone(), hashing.clone());
+            let (sites, hashing, state) = (sites.clone(), hashing.clone(), state.clone());
             let (events, clock) = (events.clone(), ctx.clock.clone());
-            ::daemon::blocking(move || Logins::new(sites, hashing, events, clock)).await??
+            ::daemon::blocking(move || Logins::new(sites, hashing, state, events, clock)).await??
         };
         let services = Services {
             directory: Arc::new(DirectoryService::new(sites.clone(), events.clone())),
@@ -106,6 +116,7 @@ impl Daemon for Authd {
         while let Some(ended) = sockets.join_next().await {
             ended??;
         }
+        ::daemon::blocking(move || state.close()).await?;
         Ok(())
     }
 }

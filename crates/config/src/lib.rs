@@ -33,8 +33,8 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 pub use authd::{
-    Authd, Backend, DatabaseTls, MaildirLayout, Mysql, NewPasswords, PostfixadminTables, Replica, Schema,
-    TableName, TablePrefix, UnmarkedPasswords,
+    Authd, Backend, DatabaseTls, MaildirLayout, Mechanism, Mysql, NewPasswords, PasswordExpiry,
+    PostfixadminTables, Rehash, Replica, Schema, TableName, TablePrefix, UnmarkedPasswords,
 };
 pub use check::{Checks, Section};
 pub use deliver::Deliver;

@@ -22,6 +22,18 @@ pub enum Kind {
         /// Scheme of the stored password, e.g. `ARGON2ID`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         scheme: Option<String>,
+        /// What let it in: `mailbox`, `app password 7`, `SCRAM keys`, `certificate` or `token`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        row: Option<String>,
+        /// Of the row, in hexadecimal: another one after each change.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        revision: Option<String>,
+        /// Where the row comes from: `database` or `replica`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        source: Option<String>,
+        /// Version and cipher of TLS, where it was active.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        tls: Option<String>,
     },
     /// A login was denied.
     LoginDenied {
@@ -38,6 +50,12 @@ pub enum Kind {
         reason: String,
         /// How long the client was made to wait, in milliseconds.
         delay_ms: u64,
+        /// Where the row comes from: `database` or `replica`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        source: Option<String>,
+        /// Version and cipher of TLS, where it was active.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        tls: Option<String>,
     },
     /// A login could not be judged.
     LoginUnavailable {
@@ -45,8 +63,50 @@ pub enum Kind {
         service: String,
         /// The client's address.
         client: String,
+        /// The mechanism.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        mechanism: Option<String>,
+        /// The login as given, where one was.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        login: Option<String>,
         /// Why.
         reason: String,
+        /// Where the row comes from: `database` or `replica`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        source: Option<String>,
+        /// Version and cipher of TLS, where it was active.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        tls: Option<String>,
+    },
+    /// The stored form of a password was replaced by a better one at a login.
+    PasswordRehashed {
+        /// The login.
+        login: String,
+        /// The scheme before.
+        before: String,
+        /// The scheme after.
+        after: String,
+    },
+    /// Keys for SCRAM were kept at a login.
+    ScramKeysStored {
+        /// The login.
+        login: String,
+    },
+    /// An open session was found to be no longer allowed.
+    SessionEnded {
+        /// The role that asked: `smtpd`, `imapd` or `pop3d`.
+        role: String,
+        /// The login.
+        login: String,
+        /// Why.
+        reason: String,
+    },
+    /// An administrator made authd forget failed logins.
+    FailuresForgotten {
+        /// The address, network or account.
+        target: String,
+        /// How many entries.
+        count: u32,
     },
     /// A recipient was resolved, for the session and message that the event names.
     RecipientResolved {

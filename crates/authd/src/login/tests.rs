@@ -10,7 +10,7 @@ use daemon::ManualClock;
 use events::Log;
 use mail_types::{Secret, SessionId};
 
-use super::{Hashing, Logins};
+use super::{Hashing, Logins, State};
 use crate::config::Settings;
 use crate::database::Statement;
 use crate::site::{Site, Sites};
@@ -53,7 +53,9 @@ impl Bench {
             .unwrap();
         let sites = Arc::new(Sites::new(site));
         let clock = ManualClock::new(std::time::SystemTime::UNIX_EPOCH);
-        let logins = Logins::new(sites.clone(), Arc::new(Hashing::new(64)), log, clock.clock()).unwrap();
+        let state = Arc::new(State::open(&dir.path().join("authd.sqlite"), 0).unwrap());
+        let hashing = Arc::new(Hashing::new(64));
+        let logins = Logins::new(sites.clone(), hashing, state, log, clock.clock()).unwrap();
         Self {
             logins,
             sites,

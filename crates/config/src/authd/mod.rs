@@ -1,5 +1,6 @@
 //! `[authd]`: the database of domains, mailboxes and aliases, and logins.
 
+mod logins;
 mod mysql;
 mod passwords;
 mod replica;
@@ -14,6 +15,7 @@ use crate::check::{Checks, Section};
 use crate::general::General;
 use crate::types::{AbsolutePath, DurationText, HostName};
 
+pub use self::logins::{Mechanism, PasswordExpiry, Rehash};
 pub use self::mysql::{DatabaseTls, Mysql};
 pub use self::passwords::{NewPasswords, UnmarkedPasswords};
 pub use self::replica::Replica;
@@ -85,6 +87,22 @@ pub struct Authd {
     #[schemars(with = "Option<Vec<UnmarkedPasswords>>")]
     #[serde(deserialize_with = "passwords::one_or_more")]
     pub unmarked_passwords: Option<Vec<UnmarkedPasswords>>,
+    /// Logins whose password is stored in a weaker form than this are given it at their next login by PLAIN or
+    /// LOGIN: `off`, or a form as in `new_passwords`. Where PostfixAdmin or other software reads the same
+    /// column, it has to be a form that it knows too.
+    pub rehash: Rehash,
+    /// Keep keys for SCRAM of each login that comes by PLAIN or LOGIN, so that SCRAM works although the password
+    /// is stored as a hash. They are kept in `authd.sqlite` in `state_dir` and are void when the password
+    /// changes.
+    pub store_scram_keys: bool,
+    /// The SASL mechanisms that may be offered. Default: all that the stored passwords allow: PLAIN and LOGIN,
+    /// SCRAM where passwords are in clear or keys for it are kept, CRAM-MD5 and DIGEST-MD5 where passwords
+    /// are in clear, EXTERNAL with a client's certificate, OAUTHBEARER and XOAUTH2 with keys for tokens.
+    pub mechanisms: Option<Vec<Mechanism>>,
+    /// What follows when `mailbox.password_expiry` has passed: `ignore`, or `enforce` (the login is denied).
+    pub password_expiry: PasswordExpiry,
+    /// The domain of a login that is typed without one (Cyrus: the realm). Default: such a login is denied.
+    pub default_realm: Option<HostName>,
     /// The path of a new mailbox below `virtual_mailbox_base`: `domain/user` for `example.com/user/`,
     /// `domain/address` for `example.com/user@example.com/`, `address` for `user@example.com/`. Existing
     /// mailboxes keep theirs.
@@ -142,6 +160,11 @@ impl Default for Authd {
             password_min_letters: 0,
             password_min_digits: 0,
             unmarked_passwords: None,
+            rehash: Rehash::Off,
+            store_scram_keys: false,
+            mechanisms: None,
+            password_expiry: PasswordExpiry::Ignore,
+            default_realm: None,
             maildir_layout: MaildirLayout::DomainUser,
             quota_multiplier: 1_024_000,
         }

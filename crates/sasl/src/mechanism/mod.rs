@@ -148,7 +148,8 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    fn new(login: &[u8], password: Secret) -> Result<Self, &'static str> {
+    /// Checks both, as the fields say.
+    pub fn new(login: &[u8], password: Secret) -> Result<Self, &'static str> {
         let login = login_name(login)?;
         if password.is_empty() || password.expose().len() > crate::password::MAX_PASSWORD {
             return Err("the password is empty or too long");

@@ -1,0 +1,183 @@
+//! What a successful login by PLAIN or LOGIN brings along, where the site wants it: the stored password is
+//! hashed anew in a better form, and keys for SCRAM are kept. The client does not wait for it.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use events::About;
+use events::authd::Kind;
+use mail_types::Secret;
+use sasl::mechanism::{ScramKeys, ScramKind};
+use sasl::password::{NewScheme, Stored, Unmarked};
+use sha2::{Digest as _, Sha256};
+
+use super::Shared;
+use super::credentials::{ROUNDS, hash_name, kept};
+use super::hashing::Rank;
+use super::{revision, row};
+use crate::database::{Arg, DbError, Statement};
+use crate::directory::backend::LoginRow;
+use crate::site::Site;
+use crate::state::{Rehashed, Write};
+
+/// A login whose password was right.
+pub struct FollowUp {
+    /// The site that was asked.
+    pub site: Arc<Site>,
+    /// The row, as the database just gave it.
+    pub row: LoginRow,
+    /// How an unmarked column is read.
+    pub unmarked: Unmarked,
+    /// The password, which fits the row.
+    pub password: Secret,
+}
+
+impl Shared {
+    /// Does it in the background, unless much of it is going on already: then the next login will.
+    pub(super) fn follow_up(self: Arc<Self>, follow_up: FollowUp) {
+        let rules = &follow_up.site.settings.logins;
+        if rules.rehash.is_none() && !rules.store_scram_keys {
+            return;
+        }
+        tokio::spawn(async move {
+            let Ok(_permit) = self.follow_ups.try_acquire() else {
+                return;
+            };
+            let mut follow_up = follow_up;
+            if let Some(scheme) = follow_up.site.settings.logins.rehash {
+                self.rehash(&mut follow_up, scheme).await;
+            }
+            if follow_up.site.settings.logins.store_scram_keys {
+                self.keep_scram_keys(&follow_up).await;
+            }
+        });
+    }
+
+    /// Stores the password in a better form, if it is stored in a worse one. A change that somebody makes
+    /// meanwhile wins.
+    async fn rehash(&self, follow_up: &mut FollowUp, scheme: NewScheme) {
+        let row = &follow_up.row;
+        let Some(stored) = row
+            .password
+            .expose_str()
+            .and_then(|column| Stored::parse(column, follow_up.unmarked).ok())
+        else {
+            return;
+        };
+        // Where the tables have the password in clear beside it, a better hash hides nothing.
+        if !stored.needs_rehash(scheme) || row.password.is_empty() || row.cleartext.is_some() {
+            return;
+        }
+        let before = stored.scheme();
+        let Some(column) = self.hash_anew(follow_up, scheme).await else {
+            return;
+        };
+        let clear = row.cleartext.as_ref().map_or(&[][..], Secret::expose);
+        let change = Rehashed {
+            before: revision::credential(row),
+            after: revision::column(column.expose(), clear),
+        };
+        // Known before it can be seen, so that no open session ends for it.
+        let write = Write::Rehashed {
+            account: row.mailbox.username.clone(),
+            change,
+            at: self.now(),
+        };
+        self.state.write(write);
+        let update = Statement::new(
+            "UPDATE mailbox SET password = ? WHERE username = ? AND password = ?",
+            vec![
+                Arg::Secret(column.clone()),
+                row.mailbox.username.as_str().into(),
+                Arg::Secret(row.password.clone()),
+            ],
+        )
+        .one();
+        let result = match follow_up.site.panel() {
+            Ok(tables) => tables.database().transaction(vec![update]).await,
+            Err(error) => Err(error),
+        };
+        match result {
+            Ok(_) => {
+                let after = column
+                    .expose_str()
+                    .and_then(|text| Stored::parse(text, follow_up.unmarked).ok());
+                let kind = Kind::PasswordRehashed {
+                    login: row.mailbox.username.clone(),
+                    before: before.to_owned(),
+                    after: after.map_or_else(String::new, |stored| stored.scheme().to_owned()),
+                };
+                self.events.emit(About::process(), kind);
+                let proof = self
+                    .verified
+                    .proof(&row.mailbox.username, &column, &follow_up.password);
+                self.verified.remember(proof, self.clock.instant());
+                follow_up.row.password = column;
+            }
+            // Changed meanwhile: that stands.
+            Err(DbError::Conflict) => {}
+            Err(error) => self.cannot_rehash(&error),
+        }
+    }
+
+    /// The new column; none where the scheme cannot hold this password, or all processors are wanted.
+    async fn hash_anew(&self, follow_up: &FollowUp, scheme: NewScheme) -> Option<Secret> {
+        let mut salt = [0; 16];
+        getrandom::fill(&mut salt).ok()?;
+        let password = follow_up.password.clone();
+        let work = move || sasl::password::store(scheme, &password, salt).ok();
+        let column = self.hashing.run_as(Rank::Stranger, work).await.ok()??;
+        Some(Secret::new(column))
+    }
+
+    /// Says it once: it will be the same for every login.
+    fn cannot_rehash(&self, error: &DbError) {
+        if !self.told_read_only.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                %error,
+                "[authd] rehash is set, but stored passwords cannot be changed; logins go on with the old ones"
+            );
+        }
+    }
+
+    /// Makes keys for SCRAM of the password and keeps them, where the column has neither them nor the password
+    /// in clear, and none are kept that belong to it.
+    async fn keep_scram_keys(&self, follow_up: &FollowUp) {
+        let row = &follow_up.row;
+        if row::cleartext(row, follow_up.unmarked).is_some() {
+            return;
+        }
+        let account = row.mailbox.username.clone();
+        let mut stored = false;
+        for kind in [ScramKind::Sha256, ScramKind::Sha1] {
+            if !matches!(self.kept_keys(&account, row, kind).await, Ok(None)) {
+                continue;
+            }
+            let mut salt = vec![0; 16];
+            if getrandom::fill(&mut salt).is_err() {
+                return;
+            }
+            let password = follow_up.password.clone();
+            let work = move || ScramKeys::derive(kind, &password, ROUNDS, salt);
+            let Ok(keys) = self.hashing.run_as(Rank::Stranger, work).await else {
+                return;
+            };
+            self.state.write(Write::ScramKeys {
+                account: account.clone(),
+                hash: hash_name(kind),
+                row: kept(keys, &row.password),
+                at: self.now(),
+            });
+            stored = true;
+        }
+        if stored {
+            let kind = Kind::ScramKeysStored { login: account };
+            self.events.emit(About::process(), kind);
+        }
+    }
+}
+
+/// What binds keys to a stored password.
+pub fn binding(column: &Secret) -> Vec<u8> {
+    Sha256::digest(column.expose()).to_vec()
+}

@@ -1,0 +1,165 @@
+//! One attempt to log in, as the decision log tells it: who, from where, how, under which TLS, and what came
+//! of it. Never a secret.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use auth_api::sasl::{LoginContext, LoginStep};
+use events::About;
+use events::authd::Kind;
+
+use super::Shared;
+use super::check::Granted;
+use super::revision::Means;
+use super::throttle::Network;
+use crate::directory::backend::Source;
+use crate::state::{self, Write};
+
+/// One attempt.
+pub struct Attempt {
+    pub(super) shared: Arc<Shared>,
+    pub(super) context: LoginContext,
+    /// The mechanism, as it is told.
+    pub(super) mechanism: String,
+}
+
+impl Attempt {
+    pub(super) fn new(shared: Arc<Shared>, context: LoginContext, mechanism: String) -> Self {
+        Self {
+            shared,
+            context,
+            mechanism,
+        }
+    }
+
+    /// Where the client is, where that says anything: not behind a Unix socket.
+    pub(super) fn network(&self) -> Option<Network> {
+        let ip = self.context.peer.ip();
+        (!ip.is_unspecified()).then(|| Network::of(ip))
+    }
+
+    /// Whether the account logged in from there lately. Trouble is a no.
+    pub(super) async fn is_known(&self, account: &str) -> bool {
+        let Some(network) = self.network() else {
+            return false;
+        };
+        let (account, network, now) = (account.to_owned(), network.to_string(), self.shared.now());
+        self.shared
+            .state
+            .read(move |db| state::is_known(db, &account, &network, now))
+            .await
+            .unwrap_or(false)
+    }
+
+    /// Tells of a success, and remembers it.
+    pub(super) async fn granted(&self, granted: &Granted) -> LoginStep {
+        let account = granted.account.address.lookup_key();
+        let known = self.is_known(&account).await;
+        self.shared.throttle.succeeded(self.network(), &account, known);
+        self.shared.state.write(Write::Success {
+            account,
+            // Who is trusted may be a program for many: it says nothing of where the owner is.
+            network: self
+                .network()
+                .filter(|_| !self.context.trusted)
+                .map(|network| network.to_string()),
+            mechanism: self.mechanism.clone(),
+            service: self.context.service.clone(),
+            at: self.shared.now(),
+        });
+        self.emit(Kind::LoginGranted {
+            service: self.context.service.clone(),
+            client: self.context.peer.ip().to_string(),
+            mechanism: self.mechanism.clone(),
+            login: granted.account.address.to_string(),
+            scheme: Some(granted.scheme.to_owned()),
+            row: Some(means(granted.means)),
+            revision: Some(format!("{:016x}", granted.account.revision)),
+            source: Some(granted.source.as_str().to_owned()),
+            tls: self.tls(),
+        });
+        LoginStep::Success(granted.account.clone())
+    }
+
+    /// Counts and tells a denial.
+    pub(super) async fn denied(&self, login: Option<&str>, reason: &str, no_mechanism: bool) -> LoginStep {
+        self.denied_from(login, reason, no_mechanism, None).await
+    }
+
+    /// The same, about a row.
+    pub(super) async fn denied_from(
+        &self,
+        login: Option<&str>,
+        reason: &str,
+        no_mechanism: bool,
+        source: Option<Source>,
+    ) -> LoginStep {
+        // Nothing was tried with a mechanism that does not exist.
+        let delay = if self.context.trusted || no_mechanism {
+            Duration::ZERO
+        } else {
+            let known = match login {
+                Some(account) => self.is_known(account).await,
+                None => false,
+            };
+            let delays = self.shared.sites.current().settings.auth_failure_delay;
+            self.shared
+                .throttle
+                .failed(self.network(), login, known, self.shared.now(), delays)
+        };
+        self.emit(Kind::LoginDenied {
+            service: self.context.service.clone(),
+            client: self.context.peer.ip().to_string(),
+            mechanism: self.mechanism.clone(),
+            login: login.map(str::to_owned),
+            reason: reason.to_owned(),
+            delay_ms: u64::try_from(delay.as_millis()).unwrap_or(u64::MAX),
+            source: source.map(|source| source.as_str().to_owned()),
+            tls: self.tls(),
+        });
+        LoginStep::Denied {
+            delay,
+            reason: reason.to_owned(),
+            no_mechanism,
+        }
+    }
+
+    /// Tells that nobody can judge now.
+    pub(super) fn unavailable(
+        &self,
+        login: Option<&str>,
+        reason: String,
+        source: Option<Source>,
+    ) -> LoginStep {
+        self.emit(Kind::LoginUnavailable {
+            service: self.context.service.clone(),
+            client: self.context.peer.ip().to_string(),
+            mechanism: Some(self.mechanism.clone()),
+            login: login.map(str::to_owned),
+            reason: reason.clone(),
+            source: source.map(|source| source.as_str().to_owned()),
+            tls: self.tls(),
+        });
+        LoginStep::TemporaryFailure { reason }
+    }
+
+    fn tls(&self) -> Option<String> {
+        let tls = self.context.tls.as_ref()?;
+        Some(format!("{} {}", tls.version, tls.cipher).trim_end().to_owned())
+    }
+
+    fn emit(&self, kind: Kind) {
+        self.shared
+            .events
+            .emit(About::session(self.context.session), kind);
+    }
+}
+
+/// What let somebody in, in words.
+pub fn means(means: Means) -> String {
+    match means {
+        Means::Mailbox => "mailbox".to_owned(),
+        Means::App(id) => format!("app password {id}"),
+        Means::Foreign => "token or certificate".to_owned(),
+    }
+}

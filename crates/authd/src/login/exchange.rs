@@ -1,0 +1,180 @@
+//! One login in progress: carries the steps of a mechanism, and supplies what is stored.
+
+use std::sync::Arc;
+
+use auth_api::sasl::{LoginContext, LoginStep};
+use auth_api::server;
+use mail_types::Secret;
+use sasl::mechanism::{self, Entry, Mechanism, Parameters, Step, Supply, Wants};
+
+use super::Shared;
+use super::audit::Attempt;
+use super::check::{Refusal, Subject};
+use super::hashing::Rank;
+use super::offered;
+use super::revision::Means;
+
+/// One login in progress. It holds nothing that others could wait for.
+pub struct Exchange {
+    attempt: Attempt,
+    entry: Option<&'static Entry>,
+    stage: Stage,
+}
+
+enum Stage {
+    /// Nothing was done yet.
+    New,
+    /// The mechanism goes on.
+    Running {
+        mechanism: Box<dyn Mechanism>,
+        /// Who wants to log in, where that was looked up, and what is compared.
+        subject: Option<Box<(Subject, &'static str)>>,
+    },
+    /// No such mechanism here, or over.
+    Over,
+}
+
+impl Exchange {
+    pub(super) fn new(shared: Arc<Shared>, context: LoginContext, mechanism: &str) -> Self {
+        let entry = mechanism::find(mechanism);
+        let name = entry.map_or_else(|| "unknown".to_owned(), |entry| entry.name.to_owned());
+        Self {
+            attempt: Attempt::new(shared, context, name),
+            entry,
+            stage: Stage::New,
+        }
+    }
+
+    /// Begins the mechanism, where it is offered here.
+    async fn begin(&mut self) -> Option<Box<dyn Mechanism>> {
+        let entry = self.entry?;
+        let (shared, context) = (&self.attempt.shared, &self.attempt.context);
+        let site = shared.sites.current();
+        let knowledge = shared.knowledge(&site).await;
+        offered::offer(entry, context, &site, knowledge).ok()?;
+        let mut random = [0; 32];
+        getrandom::fill(&mut random).ok()?;
+        let tls = context.tls.as_ref();
+        let parameters = Parameters {
+            random,
+            hostname: site.settings.hostname.clone(),
+            service: match context.service.as_str() {
+                "imap" => "imap",
+                "pop3" => "pop",
+                _ => "smtp",
+            },
+            unix_time: shared.now(),
+            tls_exporter: tls.map(|tls| tls.tls_exporter.clone()).unwrap_or_default(),
+            tls_server_end_point: tls
+                .map(|tls| tls.tls_server_end_point.clone())
+                .unwrap_or_default(),
+            plus_offered: offered::plus(entry, context, &site, knowledge),
+            certificate_names: tls.map(|tls| tls.client_names.clone()).unwrap_or_default(),
+            scram: shared.scram.shape(),
+            decoy_key: shared.scram.decoy_key,
+        };
+        Some(entry.start(parameters))
+    }
+
+    /// Goes on until there is something for the client.
+    async fn go_on(
+        &mut self,
+        mut mechanism: Box<dyn Mechanism>,
+        mut subject: Option<Box<(Subject, &'static str)>>,
+        mut step: Step,
+    ) -> LoginStep {
+        loop {
+            match step {
+                Step::Challenge(bytes) => {
+                    self.stage = Stage::Running { mechanism, subject };
+                    return LoginStep::Challenge(bytes);
+                }
+                Step::Failed(reason) => return self.failed(subject, reason).await,
+                Step::CheckPassword(credentials) => return self.attempt.check(&credentials).await,
+                Step::Denied { login, reason } => {
+                    return match subject {
+                        Some(found) => self.attempt.refused(&found.0, Refusal::Denied(reason)).await,
+                        None => self.attempt.denied(login.as_deref(), reason, false).await,
+                    };
+                }
+                Step::Authenticated { login } => return self.authenticated(subject, &login).await,
+                Step::Lookup { login, wants } => {
+                    let found = match self.attempt.subject(&login).await {
+                        Ok(found) => found,
+                        Err(step) => return step,
+                    };
+                    let (supply, scheme) = match self.attempt.stored(&found, wants).await {
+                        Ok(supply) => supply,
+                        Err(refusal) => return self.attempt.refused(&found, refusal).await,
+                    };
+                    let rank = if found.known { Rank::Known } else { Rank::Stranger };
+                    subject = Some(Box::new((found, scheme)));
+                    (mechanism, step) = match self.supply(mechanism, supply, wants, rank).await {
+                        Ok(next) => next,
+                        Err(reason) => return self.attempt.unavailable(Some(&login), reason, None),
+                    };
+                }
+                Step::CheckToken { .. } => {
+                    step = mechanism.supply(Supply::TokenRefused {
+                        reason: "no keys to check tokens with are configured",
+                        openid_configuration: None,
+                    });
+                }
+            }
+        }
+    }
+
+    /// Hands the mechanism what it asked for; on the pool where that costs a hash.
+    async fn supply(
+        &self,
+        mut mechanism: Box<dyn Mechanism>,
+        supply: Supply,
+        wants: Wants,
+        rank: Rank,
+    ) -> Result<(Box<dyn Mechanism>, Step), String> {
+        let hashes =
+            matches!(wants, Wants::Scram(_)) && matches!(supply, Supply::Cleartext(_) | Supply::Missing);
+        if !hashes {
+            let step = mechanism.supply(supply);
+            return Ok((mechanism, step));
+        }
+        let work = move || {
+            let step = mechanism.supply(supply);
+            (mechanism, step)
+        };
+        let hashing = &self.attempt.shared.hashing;
+        hashing.run_as(rank, work).await.map_err(|busy| busy.to_string())
+    }
+
+    async fn failed(&self, subject: Option<Box<(Subject, &'static str)>>, reason: &str) -> LoginStep {
+        let login = subject.map(|found| found.0.key());
+        self.attempt.denied(login.as_deref(), reason, false).await
+    }
+
+    /// The peer has proved itself: what remains is what the row says.
+    async fn authenticated(&self, subject: Option<Box<(Subject, &'static str)>>, login: &str) -> LoginStep {
+        match subject {
+            Some(found) => self.attempt.admit(&found.0, Means::Mailbox, found.1).await,
+            // By a certificate: nothing was looked up before.
+            None => match self.attempt.subject(login).await {
+                Ok(subject) => self.attempt.admit(&subject, Means::Foreign, "certificate").await,
+                Err(step) => step,
+            },
+        }
+    }
+}
+
+impl server::Exchange for Exchange {
+    async fn step(&mut self, response: Option<Secret>) -> LoginStep {
+        let (mut mechanism, subject) = match std::mem::replace(&mut self.stage, Stage::Over) {
+            Stage::Running { mechanism, subject } => (mechanism, subject),
+            Stage::New => match self.begin().await {
+                Some(mechanism) => (mechanism, None),
+                None => return self.attempt.denied(None, "no such mechanism here", true).await,
+            },
+            Stage::Over => return self.attempt.denied(None, "the exchange is over", false).await,
+        };
+        let step = mechanism.step(response);
+        self.go_on(mechanism, subject, step).await
+    }
+}

@@ -1,0 +1,474 @@
+//! How long a client waits after a wrong password: doubling per address (IPv6: per /64), per account, and per
+//! account from an address. authd only says how long; the protocol daemon waits.
+//!
+//! Where an account logged in within 30 days its own penalty does not count, so that nobody can make its
+//! owner wait there. An account that is guessed at from many networks at once is judged only now and then for
+//! clients of unknown networks: more is a temporary failure for them.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use auth_api::sasl::FailureRecord;
+
+use crate::state::{self, FailureRow, State, Write};
+
+/// Most keys remembered.
+const MOST: usize = 100_000;
+/// Guesses from this many networks are no forgotten password any more.
+const SPREAD: u32 = 20;
+
+/// What counts as one client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Network(IpAddr);
+
+impl Network {
+    /// The network of an address: itself, or its /64.
+    pub fn of(ip: IpAddr) -> Self {
+        Self(match ip.to_canonical() {
+            IpAddr::V4(v4) => IpAddr::V4(v4),
+            IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << 64))),
+        })
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        text.strip_suffix("/64")
+            .unwrap_or(text)
+            .parse()
+            .ok()
+            .map(Self::of)
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            IpAddr::V4(v4) => v4.fmt(f),
+            IpAddr::V6(v6) => write!(f, "{v6}/64"),
+        }
+    }
+}
+
+/// First and longest wait.
+pub type Delays = (Duration, Duration);
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Key {
+    account: Option<Arc<str>>,
+    network: Option<Network>,
+}
+
+impl Key {
+    fn write(&self) -> (String, String) {
+        (
+            self.account.as_deref().unwrap_or_default().to_owned(),
+            self.network
+                .map(|network| network.to_string())
+                .unwrap_or_default(),
+        )
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    count: u32,
+    /// Seconds since 1970.
+    last: u64,
+    /// Networks that failed; of an account.
+    networks: u32,
+    /// When a client of an unknown network was judged last; of an account.
+    judged: u64,
+}
+
+impl Entry {
+    fn fresh(&self, now: u64) -> bool {
+        now.saturating_sub(self.last) < state::FAILURES
+    }
+}
+
+/// The failures of late.
+#[derive(Debug)]
+pub struct Throttle {
+    entries: Mutex<HashMap<Key, Entry>>,
+    state: Arc<State>,
+}
+
+/// An account is guessed at from everywhere, and this client is not known to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Guessed;
+
+impl Throttle {
+    /// With the failures of before.
+    pub fn new(state: Arc<State>, rows: &[FailureRow]) -> Self {
+        let mut entries = HashMap::new();
+        for row in rows.iter().take(MOST) {
+            let key = Key {
+                account: (!row.account.is_empty()).then(|| row.account.as_str().into()),
+                network: Network::parse(&row.network),
+            };
+            if key.account.is_some() || key.network.is_some() {
+                let entry = Entry {
+                    count: row.count,
+                    last: row.last,
+                    networks: 0,
+                    judged: 0,
+                };
+                entries.insert(key, entry);
+            }
+        }
+        let pairs: Vec<Arc<str>> = entries
+            .keys()
+            .filter(|key| key.network.is_some())
+            .filter_map(|key| key.account.clone())
+            .collect();
+        for account in pairs {
+            let key = Key {
+                account: Some(account),
+                network: None,
+            };
+            if let Some(entry) = entries.get_mut(&key) {
+                entry.networks += 1;
+            }
+        }
+        Self {
+            entries: Mutex::new(entries),
+            state,
+        }
+    }
+
+    /// Whether a client of a network that its account does not know is judged now.
+    pub fn admit(&self, account: &str, now: u64, delays: Delays) -> Result<(), Guessed> {
+        let key = Key {
+            account: Some(account.into()),
+            network: None,
+        };
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        match entries.get_mut(&key) {
+            Some(entry) if entry.fresh(now) && entry.networks >= SPREAD => {
+                if now.saturating_sub(entry.judged) < delays.1.as_secs() {
+                    return Err(Guessed);
+                }
+                entry.judged = now;
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Counts a failure and says how long to wait. `known`: the account logged in from there lately. Without a
+    /// network (behind a Unix socket) only the account counts.
+    pub fn failed(
+        &self,
+        network: Option<Network>,
+        account: Option<&str>,
+        known: bool,
+        now: u64,
+        delays: Delays,
+    ) -> Duration {
+        let account: Option<Arc<str>> = account.map(Into::into);
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        if entries.len() >= MOST {
+            entries.retain(|_, entry| entry.fresh(now));
+        }
+        let pair = account.clone().zip(network).map(|(account, network)| Key {
+            account: Some(account),
+            network: Some(network),
+        });
+        let new_network = pair
+            .as_ref()
+            .is_some_and(|pair| !entries.get(pair).is_some_and(|entry| entry.fresh(now)));
+        let anywhere = account.filter(|_| !known).map(|account| Key {
+            account: Some(account),
+            network: None,
+        });
+        let address = network.map(|network| Key {
+            account: None,
+            network: Some(network),
+        });
+        let mut worst = 1;
+        for key in [address, pair, anywhere].into_iter().flatten() {
+            if entries.len() >= MOST && !entries.contains_key(&key) {
+                // Full of fresh ones: an attack. Whoever is new waits longest.
+                worst = u32::MAX;
+                continue;
+            }
+            let (account, text) = key.write();
+            let entry = entries.entry(key).or_insert(Entry {
+                count: 0,
+                last: now,
+                networks: 0,
+                judged: 0,
+            });
+            if !entry.fresh(now) {
+                (entry.count, entry.networks) = (0, 0);
+            }
+            entry.count = entry.count.saturating_add(1);
+            entry.last = now;
+            if text.is_empty() && new_network {
+                entry.networks = entry.networks.saturating_add(1);
+            }
+            worst = worst.max(entry.count);
+            self.state.write(Write::Failure(FailureRow {
+                account,
+                network: text,
+                count: entry.count,
+                last: now,
+            }));
+        }
+        delay(worst, delays)
+    }
+
+    /// The account's owner logged in. Its own failures are forgotten where he might have suffered from them;
+    /// the address stays counted: who guesses may have an account too.
+    pub fn succeeded(&self, network: Option<Network>, account: &str, known: bool) {
+        let account: Arc<str> = account.into();
+        let pair = network.map(|network| Key {
+            account: Some(account.clone()),
+            network: Some(network),
+        });
+        let anywhere = (!known).then_some(Key {
+            account: Some(account.clone()),
+            network: None,
+        });
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        for key in pair.into_iter().chain(anywhere) {
+            if entries.remove(&key).is_some() {
+                self.forget(&key);
+            }
+        }
+    }
+
+    /// Forgets all failures of an account, or of a network and everybody in it.
+    pub fn unban(&self, target: &str) -> u32 {
+        let network: Option<config::Network> = target.parse().ok();
+        let account = target.to_ascii_lowercase();
+        let mut forgotten = 0;
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        entries.retain(|key, _| {
+            let hit = match &network {
+                Some(network) => key.network.is_some_and(|one| covers(network, target, one)),
+                None => key.account.as_deref() == Some(&*account),
+            };
+            if hit {
+                self.forget(key);
+                forgotten += 1;
+            }
+            !hit
+        });
+        forgotten
+    }
+
+    /// The failures that count, the latest first.
+    pub fn list(&self, now: u64, limit: usize, delays: Delays) -> Vec<FailureRecord> {
+        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut records: Vec<FailureRecord> = entries
+            .iter()
+            .filter(|(_, entry)| entry.fresh(now))
+            .map(|(key, entry)| record(key, entry, delays))
+            .collect();
+        drop(entries);
+        records.sort_by(|a, b| {
+            (b.last, b.count, &a.account, &a.network).cmp(&(a.last, a.count, &b.account, &b.network))
+        });
+        records.truncate(limit);
+        records
+    }
+
+    /// Those of a network, of an account, and of the two together.
+    pub fn about(
+        &self,
+        network: Option<Network>,
+        account: &str,
+        now: u64,
+        delays: Delays,
+    ) -> Vec<FailureRecord> {
+        let account: Arc<str> = account.into();
+        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        [
+            (None, network),
+            (Some(account.clone()), None),
+            (Some(account), network),
+        ]
+        .into_iter()
+        .filter(|(account, network)| account.is_some() || network.is_some())
+        .map(|(account, network)| Key { account, network })
+        .filter_map(|key| entries.get(&key).map(|entry| (key, entry)))
+        .filter(|(_, entry)| entry.fresh(now))
+        .map(|(key, entry)| record(&key, entry, delays))
+        .collect()
+    }
+
+    fn forget(&self, key: &Key) {
+        let (account, network) = key.write();
+        self.state.write(Write::Forget { account, network });
+    }
+}
+
+fn record(key: &Key, entry: &Entry, delays: Delays) -> FailureRecord {
+    FailureRecord {
+        account: key.account.as_deref().map(str::to_owned),
+        network: key.network.map(|network| network.to_string()),
+        count: entry.count,
+        last: entry.last,
+        delay: delay(entry.count.saturating_add(1), delays),
+        forgotten: entry.last + state::FAILURES,
+    }
+}
+
+/// Whether an operator who names `network` means `one`: an address of IPv6 stands for its /64.
+fn covers(network: &config::Network, target: &str, one: Network) -> bool {
+    network.contains(one.0) || (!target.contains('/') && Network::parse(target) == Some(one))
+}
+
+/// The wait after so many failures.
+fn delay(count: u32, (first, most): Delays) -> Duration {
+    let doublings = count.saturating_sub(1).min(16);
+    first.saturating_mul(1 << doublings).min(most)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DELAYS: Delays = (Duration::from_secs(2), Duration::from_secs(16));
+
+    fn network(peer: &str) -> Network {
+        Network::of(peer.parse().unwrap())
+    }
+
+    struct Bench {
+        throttle: Throttle,
+        state: Arc<State>,
+        dir: tempfile::TempDir,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            Self::on(tempfile::tempdir().unwrap())
+        }
+
+        fn on(dir: tempfile::TempDir) -> Self {
+            let state = Arc::new(State::open(&dir.path().join("authd.sqlite"), 0).unwrap());
+            let rows = state.read_blocking(|db| state::failures(db, 0, MOST)).unwrap();
+            Self {
+                throttle: Throttle::new(state.clone(), &rows),
+                state,
+                dir,
+            }
+        }
+
+        fn restart(self) -> Self {
+            self.state.close();
+            Self::on(self.dir)
+        }
+
+        fn seconds(&self, peer: &str, account: &str, now: u64) -> u64 {
+            self.throttle
+                .failed(Some(network(peer)), Some(account), false, now, DELAYS)
+                .as_secs()
+        }
+    }
+
+    #[test]
+    fn doubles_per_address_and_per_account() {
+        let bench = Bench::new();
+        let waits: Vec<u64> = (0..5)
+            .map(|i| bench.seconds("192.0.2.1", &format!("u{i}"), 0))
+            .collect();
+        assert_eq!(waits, [2, 4, 8, 16, 16]);
+        assert_eq!(bench.seconds("::ffff:192.0.2.1", "other", 0), 16);
+        let waits: Vec<u64> = (0..3)
+            .map(|i| bench.seconds(&format!("192.0.2.1{i}"), "victim", 0))
+            .collect();
+        assert_eq!(waits, [2, 4, 8]);
+        bench
+            .throttle
+            .succeeded(Some(network("198.51.100.1")), "victim", false);
+        assert_eq!(bench.seconds("192.0.2.99", "victim", 0), 2);
+    }
+
+    #[test]
+    fn one_network_of_ipv6_is_one_client() {
+        let bench = Bench::new();
+        assert_eq!(bench.seconds("2001:db8::1", "a", 0), 2);
+        assert_eq!(bench.seconds("2001:db8::ffff:2", "b", 0), 4);
+        assert_eq!(bench.seconds("2001:db8:0:1::1", "c", 0), 2);
+        assert_eq!(bench.seconds("2001:db8::1", "a", state::FAILURES), 2);
+    }
+
+    #[test]
+    fn survives_a_restart() {
+        let bench = Bench::new();
+        for _ in 0..2 {
+            bench.seconds("2001:db8::1", "a", 0);
+        }
+        let bench = bench.restart();
+        assert_eq!(bench.seconds("2001:db8::9", "b", 1), 8);
+        assert_eq!(bench.seconds("192.0.2.1", "a", 1), 8);
+        assert_eq!(bench.throttle.unban("2001:db8::77"), 3);
+        let bench = bench.restart();
+        assert_eq!(
+            bench.seconds("2001:db8::9", "b", 1),
+            4,
+            "the account b is still counted"
+        );
+    }
+
+    #[test]
+    fn the_owner_at_home_does_not_wait_for_what_strangers_did() {
+        let bench = Bench::new();
+        for i in 0..10 {
+            bench.seconds(&format!("198.51.100.{i}"), "owner", 0);
+        }
+        let home = Some(network("192.0.2.1"));
+        let wait = |known| {
+            bench
+                .throttle
+                .failed(home, Some("owner"), known, 0, DELAYS)
+                .as_secs()
+        };
+        assert_eq!(wait(true), 2);
+        assert_eq!(wait(false), 16);
+        // But the address's own failures count at home too.
+        for i in 0..5 {
+            bench.seconds("192.0.2.1", &format!("u{i}"), 0);
+        }
+        assert_eq!(wait(true), 16);
+    }
+
+    #[test]
+    fn guesses_from_everywhere_are_judged_now_and_then() {
+        let bench = Bench::new();
+        let admit = |now| bench.throttle.admit("victim", now, DELAYS);
+        for _ in 0..100 {
+            bench.seconds("192.0.2.1", "victim", 100);
+        }
+        assert_eq!(admit(100), Ok(()), "one network is no botnet");
+        for i in 0..20 {
+            bench.seconds(&format!("198.51.100.{i}"), "victim", 100);
+        }
+        let verdicts: Vec<bool> = [100, 101, 115, 116, 117].map(|now| admit(now).is_ok()).to_vec();
+        assert_eq!(verdicts, [true, false, false, true, false]);
+        assert_eq!(bench.throttle.unban("Victim"), 22);
+        assert_eq!(admit(117), Ok(()));
+    }
+
+    #[test]
+    fn the_list_says_what_comes_next() {
+        let bench = Bench::new();
+        bench.seconds("192.0.2.1", "u@d.test", 50);
+        bench.seconds("192.0.2.1", "u@d.test", 60);
+        let list = bench.throttle.list(60, 10, DELAYS);
+        assert_eq!(list.len(), 3);
+        assert!(
+            list.iter()
+                .all(|record| record.count == 2 && record.delay.as_secs() == 8 && record.last == 60)
+        );
+        assert_eq!(bench.throttle.list(60 + state::FAILURES, 10, DELAYS), []);
+        assert_eq!(bench.throttle.list(60, 1, DELAYS).len(), 1);
+        assert_eq!(bench.throttle.unban("192.0.2.0/24"), 2);
+        assert_eq!(bench.throttle.unban("nobody"), 0);
+    }
+}
