@@ -25,6 +25,7 @@
 //! - [`sink`] and [`dns`]: the rest of the world: SMTP servers that refuse, delay or close, and the zones that lead there.
 //! - [`mailbox`]: what is on disk, read without any code of the project.
 //! - [`events`]: the decision log, read back.
+//! - [`hashes`]: stored passwords, made by the programs that sites have.
 //! - [`load`]: many clients at once, with a ledger of what was acknowledged.
 //! - [`dialog`]: the runner of `tests/dialogs/**/*.dialog`.
 //! - [`wait`]: the only way to wait: for a condition, with a deadline.
@@ -37,6 +38,7 @@ pub mod client;
 pub mod dialog;
 pub mod dns;
 pub mod events;
+pub mod hashes;
 pub mod load;
 pub mod mailbox;
 pub mod mariadb;

@@ -124,6 +124,31 @@ impl Server {
     /// # Errors
     /// When one fails.
     pub fn execute(&self, database: &str, sql: &str) -> Result<()> {
+        self.connected(database, async |mut connection| {
+            connection.query_drop(sql).await?;
+            connection.disconnect().await
+        })
+    }
+
+    /// The first column of the first row that a query finds.
+    ///
+    /// # Errors
+    /// When it fails or finds nothing.
+    pub fn text(&self, sql: &str) -> Result<String> {
+        let text = self.connected("", async |mut connection| {
+            let text: Option<String> = connection.query_first(sql).await?;
+            connection.disconnect().await?;
+            Ok(text)
+        })?;
+        text.with_context(|| format!("no row: {sql}"))
+    }
+
+    /// Does something with a connection of its own.
+    fn connected<T>(
+        &self,
+        database: &str,
+        work: impl AsyncFnOnce(Conn) -> mysql_async::Result<T>,
+    ) -> Result<T> {
         let database = (!database.is_empty()).then(|| database.to_owned());
         let options = OptsBuilder::default()
             .socket(Some(self.socket.display().to_string()))
@@ -134,11 +159,7 @@ impl Server {
             .enable_all()
             .build()?;
         runtime.block_on(async {
-            let work = async {
-                let mut connection = Conn::new(options).await?;
-                connection.query_drop(sql).await?;
-                connection.disconnect().await
-            };
+            let work = async { work(Conn::new(options).await?).await };
             tokio::time::timeout(wait::LONG, work)
                 .await
                 .context("MariaDB does not answer")?

@@ -24,9 +24,65 @@ pub const MARIADB: Needed = Needed {
     package: "mariadb-server",
 };
 
+/// OpenSSL's command line.
+pub const OPENSSL: Needed = Needed {
+    programs: &["openssl"],
+    package: "openssl",
+};
+
+/// crypt(3) on the command line.
+pub const MKPASSWD: Needed = Needed {
+    programs: &["mkpasswd"],
+    package: "whois",
+};
+
+/// Dovecot's tool, for its password schemes.
+pub const DOVEADM: Needed = Needed {
+    programs: &["doveadm"],
+    package: "dovecot-core",
+};
+
+/// PHP on the command line.
+pub const PHP: Needed = Needed {
+    programs: &["php"],
+    package: "php-cli",
+};
+
+/// Apache's tool for password files.
+pub const HTPASSWD: Needed = Needed {
+    programs: &["htpasswd"],
+    package: "apache2-utils",
+};
+
+/// The panel.
+pub const POSTFIXADMIN: Needed = Needed {
+    programs: &["postfixadmin-cli"],
+    package: "postfixadmin",
+};
+
+/// A client of saslauthd's socket.
+pub const TESTSASLAUTHD: Needed = Needed {
+    programs: &["testsaslauthd"],
+    package: "sasl2-bin",
+};
+
+/// Clients of authdaemond's socket.
+pub const AUTHTEST: Needed = Needed {
+    programs: &["authtest"],
+    package: "courier-authdaemon",
+};
+
 /// Everything that some test runs.
-pub const ALL: [Needed; 7] = [
+pub const ALL: [Needed; 14] = [
     MARIADB,
+    OPENSSL,
+    MKPASSWD,
+    DOVEADM,
+    PHP,
+    HTPASSWD,
+    POSTFIXADMIN,
+    TESTSASLAUTHD,
+    AUTHTEST,
     Needed {
         programs: &["strace"],
         package: "strace",
@@ -46,10 +102,6 @@ pub const ALL: [Needed; 7] = [
     Needed {
         programs: &["curl"],
         package: "curl",
-    },
-    Needed {
-        programs: &["openssl"],
-        package: "openssl",
     },
 ];
 

@@ -7,7 +7,7 @@ use super::FormatError;
 use super::encoding::{crypt64_number, is_crypt64};
 
 /// Most rounds of BSDi's form: about half a second. The traditional form has 25.
-const MAX_ROUNDS: u32 = 500_000;
+const MAX_ROUNDS: u32 = 4_000_000;
 
 /// A checked value.
 #[derive(Debug, Clone)]

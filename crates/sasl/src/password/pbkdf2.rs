@@ -8,8 +8,8 @@ use zeroize::Zeroizing;
 use super::FormatError;
 use super::encoding::hex;
 
-/// Most rounds: about half a second.
-const MAX_ROUNDS: u32 = 1_000_000;
+/// Most rounds: about a second.
+const MAX_ROUNDS: u32 = 500_000;
 /// Longest salt.
 const MAX_SALT: usize = 64;
 

@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 use super::FormatError;
 use super::encoding::base64;
 
-/// Most rounds: about half a second.
+/// Most rounds: about a second.
 const MAX_ROUNDS: u32 = 500_000;
 /// Longest salt.
 const MAX_SALT: usize = 64;

@@ -62,6 +62,141 @@ const MADE_BY_OTHERS: &[(&str, &str)] = &[
     ),
 ];
 
+/// What programs of others made: the tool, our name of the scheme, the form that unmarked values are to be taken for,
+/// the value, and its password. `tests/tests/passwords.rs` makes it.
+const TABLE: &str = include_str!("made_by_others.tsv");
+
+#[test]
+fn the_table_of_values_of_other_programs() {
+    let mut rows = 0;
+    for row in TABLE.lines().filter(|line| !line.starts_with('#')) {
+        let fields: Vec<&str> = row.split('\t').collect();
+        let [_tool, scheme, form, column, password] = fields[..] else {
+            panic!("{row}");
+        };
+        let unmarked = match form {
+            "-" => Unmarked::REFUSED,
+            "cleartext" => Unmarked::CLEARTEXT,
+            "des" => Unmarked::REFUSED.with(Reading::Des),
+            "md5" => Unmarked::REFUSED.with(Reading::Md5),
+            "sha1" => Unmarked::REFUSED.with(Reading::Sha1),
+            "sha256" => Unmarked::REFUSED.with(Reading::Sha256),
+            "sha512" => Unmarked::REFUSED.with(Reading::Sha512),
+            "ssha" => Unmarked::REFUSED.with(Reading::Ssha),
+            "mysql-old" => Unmarked::REFUSED.with(Reading::MysqlOld),
+            other => panic!("{other}"),
+        };
+        let stored = Stored::parse(column, unmarked).expect(row);
+        assert_eq!(stored.scheme(), scheme, "{row}");
+        assert_eq!(stored.verify(&Secret::new(password)), Ok(true), "{row}");
+        assert_eq!(stored.verify(&Secret::new(&password[1..])), Ok(false), "{row}");
+        assert_eq!(stored.decoy().verify(&Secret::new(password)), Ok(false), "{row}");
+        // Cut values are damaged or unknown, never a wrong password; only cleartext has no end to miss.
+        let whole = column.trim_end_matches('=');
+        let cut = &whole[..whole.len() - 1];
+        if scheme != "PLAIN" {
+            let wrong = Stored::parse(cut, unmarked).and_then(|stored| stored.verify(&Secret::new(password)));
+            // Base64 of a salted digest loses some of its salt.
+            assert!(
+                wrong.is_err() || (scheme.starts_with('S') && wrong == Ok(false)),
+                "{row}"
+            );
+        }
+        rows += 1;
+    }
+    assert!(rows > 90);
+}
+
+#[test]
+fn several_forms_of_unmarked_columns_at_once() {
+    let forms: Unmarked = [Reading::Cleartext, Reading::Md5, Reading::Des]
+        .into_iter()
+        .collect();
+    let scheme = |column: &str| Stored::parse(column, forms).unwrap().scheme();
+    assert_eq!(scheme("5f4dcc3b5aa765d61d8327deb882cf99"), "PLAIN-MD5");
+    assert_eq!(scheme("abJnggxhB/yWI"), "DES-CRYPT");
+    assert_eq!(scheme("abJnggxhB/yW"), "PLAIN");
+    assert_eq!(scheme("_J9..abcdabcdefghijk"), "BSDI-CRYPT");
+    assert_eq!(scheme("5f4dcc3b5aa765d61d8327deb882cf9g"), "PLAIN");
+    assert_eq!(scheme("*2470C0C06DEE42FD1618BB99005ADCA2EC9D1E19"), "MYSQL");
+    // One that is too expensive is not taken for cleartext.
+    assert_eq!(
+        Stored::parse("_zzzzabcdabcdefghijk", forms).unwrap_err(),
+        FormatError::TooExpensive
+    );
+}
+
+/// What challenge-response mechanisms can use.
+#[test]
+fn credentials_beyond_the_password() {
+    let stored = |column: &str| Stored::parse(column, Unmarked::REFUSED).unwrap();
+    // RFC 2195's example.
+    let challenge = b"<1896.697170952@postoffice.reston.mci.net>";
+    let answer = encoding::hex("b913a602c7eda7a495b4e6e7334d3890").unwrap();
+    let cleartext = stored("{PLAIN}tanstaaftanstaaf");
+    let contexts = cleartext.cram_md5().unwrap();
+    assert_eq!(contexts.hmac(challenge).unwrap().as_slice(), answer);
+    assert_eq!(cleartext.cleartext().unwrap().expose(), b"tanstaaftanstaaf");
+    assert!(cleartext.decoy().cleartext().is_none() && cleartext.decoy().cram_md5().is_none());
+    assert!(stored("{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=").cram_md5().is_none());
+    let long = CramContexts::of(&[b'x'; 100]);
+    assert!(long.verify(&[b'x'; 100]) && !long.verify(&[b'x'; 99]));
+    // doveadm pw -s SCRAM-SHA-1 -p secret
+    let scram = stored(
+        "{SCRAM-SHA-1}4096,c0b5eKyMyZkFrK7Ybhv0Iw==,OUVfntDo4BUFdvji92uNE3/zXy0=,tFWpN1p5Pujmpwp55Bu7qZTGRFo=",
+    );
+    assert_eq!(scram.scram().unwrap().iterations, 4096);
+    assert!(scram.decoy().scram().is_none() && scram.cleartext().is_none());
+}
+
+#[test]
+fn only_weaker_ones_are_stored_anew() {
+    use NewScheme::{Argon2id, Bcrypt, Cleartext, Md5Crypt, Sha512Crypt};
+    let cases: [(&str, &[NewScheme]); 10] = [
+        ("{PLAIN}x", &[Argon2id, Bcrypt, Sha512Crypt, Md5Crypt]),
+        (
+            "{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=",
+            &[Argon2id, Bcrypt, Sha512Crypt, Md5Crypt],
+        ),
+        ("$1$ab$.ThsTrbyIbEahEdE8LNwj1", &[Argon2id, Bcrypt, Sha512Crypt]),
+        (
+            "$5$rounds=1000$saltstring$95Bg/RfV2QriLpMdLPHK9el0Ighm6E3CBqMKzZKgCa2",
+            &[Argon2id, Bcrypt, Sha512Crypt],
+        ),
+        (
+            "$5$saltsalt$myjXcpMpE2Ofk7fj9hqyNYSn6lmWG4Mqnjx.KIRRr4/",
+            &[Argon2id, Bcrypt],
+        ),
+        (
+            "$2y$04$abcdefghijklmnopqrstuujydOTSfIH/d5oUHpsygqV5X9xJLQc6e",
+            &[Argon2id, Bcrypt],
+        ),
+        (
+            "$2y$10$abcdefghijklmnopqrstuujydOTSfIH/d5oUHpsygqV5X9xJLQc6e",
+            &[Argon2id],
+        ),
+        (
+            "$argon2id$v=19$m=4096,t=2,p=1$c29tZXNhbHRzYWx0$/gUu3Ap/+OPAMBggMZpShIt21I8MvYwoq6hcOYcFyUI",
+            &[Argon2id],
+        ),
+        (
+            "$argon2id$v=19$m=65536,t=1,p=1$c29tZXNhbHRzYWx0$/gUu3Ap/+OPAMBggMZpShIt21I8MvYwoq6hcOYcFyUI",
+            &[],
+        ),
+        ("", &[]),
+    ];
+    for (column, wanted) in cases {
+        let stored = Stored::parse(column, Unmarked::REFUSED).unwrap();
+        for target in [Argon2id, Bcrypt, Sha512Crypt, Md5Crypt, Cleartext] {
+            assert_eq!(
+                stored.needs_rehash(target),
+                wanted.contains(&target),
+                "{column} {target:?}"
+            );
+        }
+    }
+}
+
 fn refused(column: &str) -> FormatError {
     Stored::parse(column, Unmarked::REFUSED).unwrap_err()
 }
@@ -139,7 +274,6 @@ fn hash_bombs_and_damage() {
     let hash86 = "a".repeat(86);
     let cases = [
         ("{FOO}x".to_owned(), Unsupported),
-        ("$7$x".to_owned(), Malformed),
         ("$8$x".to_owned(), Unsupported),
         (
             "$argon2d$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$AAAAAAAAAAAAAAAAAAAAAA".to_owned(),
@@ -194,6 +328,55 @@ fn hash_bombs_and_damage() {
     }
 }
 
+/// The same for the formats of the table.
+#[test]
+fn hash_bombs_and_damage_of_rarer_formats() {
+    use FormatError::{Malformed, TooExpensive, Unsupported};
+    let (hash40, hash43) = ("a".repeat(40), "a".repeat(43));
+    let keys = "OUVfntDo4BUFdvji92uNE3/zXy0=,tFWpN1p5Pujmpwp55Bu7qZTGRFo=";
+    let cases = [
+        ("$7$x".to_owned(), Malformed),
+        (
+            "$gy$j9T$xPHsOMwlqdPE7x2L7QmA/.$Md5mp2AlygK6xFs5E7d50SC8tRlZ.vzR0FTMSrRLXc0".to_owned(),
+            Unsupported,
+        ),
+        (format!("$7$UU..../....salt${hash43}"), TooExpensive),
+        (format!("$7$CzzzzzU..../salt${hash43}"), TooExpensive),
+        (format!("$7$.U..../....salt${hash43}"), Malformed),
+        (format!("$y$jzT$salt${hash43}"), Malformed),
+        (format!("$y$jFT$salt${hash43}"), TooExpensive),
+        (format!("$y$j9T$salts${hash43}"), Malformed),
+        (format!("$y$j9T${hash43}"), Malformed),
+        (format!("$y$/9T$salt${hash43}"), Unsupported),
+        ("_zzzzabcdabcdefghijk".to_owned(), Unsupported),
+        ("{CRYPT}_zzzzabcdabcdefghijk".to_owned(), TooExpensive),
+        ("{CRYPT}_....abcdabcdefghijk".to_owned(), Malformed),
+        ("{CRYPT}".to_owned(), Malformed),
+        ("{CRYPT}!".to_owned(), Malformed),
+        ("{DES-CRYPT}abJnggxhB/yW".to_owned(), Malformed),
+        ("{SHA}5en6G6MezRroT3XKqkdPOmY/".to_owned(), Malformed),
+        ("{SSHA}5en6G6MezRroT3XKqkdPOmY/BfQ=".to_owned(), Malformed),
+        (format!("{{SSHA}}{}", "A".repeat(128)), Malformed),
+        ("{CRAM-MD5}abcd".to_owned(), Malformed),
+        ("{MD5}xyz".to_owned(), Malformed),
+        ("{PLAIN.HEX}abc".to_owned(), Malformed),
+        (format!("{{PBKDF2}}$1$salt$9999999${hash40}"), TooExpensive),
+        (format!("{{PBKDF2}}$1$salt$99999999999${hash40}"), TooExpensive),
+        (format!("{{PBKDF2}}$1$salt$0${hash40}"), Malformed),
+        (format!("{{PBKDF2}}$1$salt$-1${hash40}"), Malformed),
+        (format!("{{SCRAM-SHA-1}}9999999,c2FsdA==,{keys}"), TooExpensive),
+        (
+            "{SCRAM-SHA-1}4096,c2FsdA==,OUVfntDo4BUFdvji92uNE3/zXy0=".to_owned(),
+            Malformed,
+        ),
+        (format!("{{SCRAM-SHA-256}}4096,c2FsdA==,{keys}"), Malformed),
+        (format!("{{PLAIN}}{}", "x".repeat(9000)), Malformed),
+    ];
+    for (column, error) in cases {
+        assert_eq!(refused(&column), error, "{column}");
+    }
+}
+
 #[test]
 fn a_long_password_cannot_multiply_the_cost() {
     let column = format!("$6$rounds=500000$salt${}", "a".repeat(86));
@@ -221,6 +404,9 @@ fn what_we_store_we_verify() {
         (NewScheme::Argon2id, "{ARGON2ID}$argon2id$v=19$m=19456,t=2,p=1$"),
         (NewScheme::Sha512Crypt, "$6$"),
         (NewScheme::Bcrypt, "$2y$10$"),
+        (NewScheme::MarkedSha512Crypt, "{SHA512-CRYPT}$6$"),
+        (NewScheme::MarkedBcrypt, "{BLF-CRYPT}$2y$10$"),
+        (NewScheme::Md5Crypt, "$1$"),
         (NewScheme::Cleartext, "Ünïcode pass"),
     ];
     for (scheme, start) in schemes {
@@ -262,5 +448,19 @@ proptest::proptest! {
     #[test]
     fn no_column_panics(column in "\\PC{0,120}", id in "[$]?(1|5|6|2y|argon2id)?[$]?") {
         let _ = Stored::parse(&format!("{id}{column}"), Unmarked::REFUSED);
+    }
+
+    /// Every form with some of it changed is read, refused or does not fit, within the caps; nothing panics.
+    #[test]
+    fn no_changed_value_panics(row in 0_usize..90, at in 0_usize..120, with in "[ -~é]{0,3}") {
+        let fields: Vec<&str> = TABLE.lines().nth(row + 1).unwrap().split('\t').collect();
+        let column = fields[3];
+        let start: String = column.chars().take(at).collect();
+        let rest: String = column.chars().skip(at + 1).collect();
+        let changed = format!("{start}{with}{rest}");
+        let forms = Unmarked::CLEARTEXT.with(Reading::Des).with(Reading::MysqlOld).with(Reading::Ssha);
+        if let Ok(stored) = Stored::parse(&changed, forms) {
+            let _ = stored.verify(&Secret::new("x"));
+        }
     }
 }
