@@ -1,4 +1,4 @@
-//! Stored passwords as other programs make them: openssl, mkpasswd, doveadm, PHP, PostfixAdmin, htpasswd, MariaDB.
+//! Stored passwords as other programs make them: openssl, mkpasswd, doveadm, PHP, PostfixAdmin, htpasswd, Courier, MariaDB.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -9,13 +9,14 @@ use crate::mariadb::Server;
 use crate::packages::{self, Needed};
 
 /// What the programs are and where Debian has them.
-pub const MAKERS: [Needed; 6] = [
+pub const MAKERS: [Needed; 7] = [
     packages::OPENSSL,
     packages::MKPASSWD,
     packages::DOVEADM,
     packages::PHP,
     packages::HTPASSWD,
     packages::POSTFIXADMIN,
+    packages::AUTHTEST,
 ];
 
 /// A value that another program made.
@@ -52,6 +53,7 @@ pub fn make(server: &Server, password: &str) -> Result<Vec<Made>> {
         by_php(password, PHP)?,
         by_postfixadmin(password)?,
         by_htpasswd(password)?,
+        by_courier(password)?,
         by_mariadb(server, password)?,
     ];
     Ok(made.concat())
@@ -317,6 +319,16 @@ fn by_htpasswd(password: &str) -> Result<Vec<Made>> {
                 unmarked,
                 column,
             ))
+        })
+        .collect()
+}
+
+fn by_courier(password: &str) -> Result<Vec<Made>> {
+    ["md5", "md5raw", "sha", "sha256", "sha512", "ssha"]
+        .into_iter()
+        .map(|method| {
+            let column = run("authpasswd", &[method], password)?;
+            Ok(Made::new(format!("authpasswd {method}"), "", column))
         })
         .collect()
 }

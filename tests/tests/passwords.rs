@@ -165,6 +165,7 @@ fn postfixadmin_verifies_what_we_store() -> Result<()> {
         (NewScheme::MarkedSha512Crypt, "php_crypt:SHA512::{SHA512-CRYPT}"),
         (NewScheme::MarkedSha512Crypt, "dovecot:SHA512-CRYPT"),
         (NewScheme::MarkedBcrypt, "dovecot:BLF-CRYPT"),
+        (NewScheme::MarkedBcrypt, "php_crypt"),
         (NewScheme::Argon2id, "dovecot:ARGON2ID"),
         (NewScheme::Cleartext, "cleartext"),
     ];

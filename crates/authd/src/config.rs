@@ -11,6 +11,7 @@ use config::{
 use mail_types::Domain;
 use sasl::password::{NewScheme, Reading, Unmarked};
 
+use crate::compat;
 use crate::database::mysql;
 use crate::directory::Rules;
 use crate::profile::Profile;
@@ -45,6 +46,8 @@ pub struct Settings {
     pub logins: LoginRules,
     /// How the Admin service works.
     pub admin: AdminRules,
+    /// The sockets of other servers' protocols.
+    pub compat: compat::Settings,
     /// The socket of each role. Takes effect at a restart.
     pub sockets: Vec<(Role, PathBuf)>,
 }
@@ -189,6 +192,7 @@ impl Settings {
                 },
                 vacation_domain: general.vacation_domain.as_ref().map(|name| name.domain().clone()),
             },
+            compat: compat::Settings::new(general, &authd.compat),
             sockets: Role::ALL
                 .map(|role| (role, general.authd_socket(role.as_str())))
                 .to_vec(),

@@ -14,7 +14,8 @@
 //!
 //! `run_dir/authd/ROLE/sock` for the roles smtpd, qmgr, deliver, imapd, pop3d and admin (systemd socket names
 //! `authd-ROLE`). gRPC, `proto/postrider/{directory,sasl,admin}/v1`. The socket decides which methods may be
-//! called.
+//! called. Where `[authd.compat]` says so, also the socket of saslauthd and that of Courier's authdaemond
+//! (systemd socket names `authd-saslauthd` and `authd-authdaemon`).
 //!
 //! # Files
 //!
@@ -34,9 +35,11 @@
 //! # Reading order
 //!
 //! [`config`] the settings, [`site`] what is in force, [`directory`] the rules about addresses, [`database`]
-//! the tables, [`login`] passwords, [`state`] what outlives the process, [`admin`] changes, [`service`] what the sockets serve.
+//! the tables, [`login`] passwords, [`state`] what outlives the process, [`admin`] changes, [`service`]
+//! what the sockets serve, [`compat`] those of other servers.
 
 pub mod admin;
+pub mod compat;
 pub mod config;
 pub mod database;
 pub mod directory;
@@ -100,6 +103,8 @@ impl Daemon for Authd {
             logins: Arc::new(logins),
             admin: Arc::new(AdminService::new(sites.clone(), hashing, events)),
         };
+        let (logins, admin) = (services.logins.clone(), services.admin.clone());
+        let compat = compat::Sockets::open(&ctx, sites.clone(), logins, admin)?;
         let limits = Limits {
             exchange_idle: settings.exchange_idle,
             ..Limits::default()
@@ -113,9 +118,11 @@ impl Daemon for Authd {
         }
         tokio::spawn(reload(ctx.clone(), sites));
         ctx.ready();
+        let compat = tokio::spawn(compat.serve());
         while let Some(ended) = sockets.join_next().await {
             ended??;
         }
+        compat.await?;
         ::daemon::blocking(move || state.close()).await?;
         Ok(())
     }

@@ -33,7 +33,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 pub use authd::{
-    Authd, Backend, DatabaseTls, MaildirLayout, Mechanism, Mysql, NewPasswords, PasswordExpiry,
+    Authd, Backend, Compat, DatabaseTls, MaildirLayout, Mechanism, Mysql, NewPasswords, PasswordExpiry,
     PostfixadminTables, Rehash, Replica, Schema, TableName, TablePrefix, UnmarkedPasswords,
 };
 pub use check::{Checks, Section};
@@ -46,8 +46,8 @@ pub use qmgr::{OutboundTls, Qmgr};
 pub use smtpd::{SERVICE_PRESETS, Smtpd, SmtpdOptions, TlsLevel};
 pub use tls::Tls;
 pub use types::{
-    AbsolutePath, DatabaseHost, DatabasePlace, Delimiter, DurationText, FileName, HostName, ListenAddr,
-    MailAddress, Network, Networks, SecretFile, SecretFileError, Size,
+    AbsolutePath, DatabaseHost, DatabasePlace, Delimiter, DurationText, FileMode, FileName, HostName,
+    ListenAddr, MailAddress, Network, Networks, SecretFile, SecretFileError, Size,
 };
 
 use check::{fault, read_section};

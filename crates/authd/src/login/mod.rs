@@ -7,6 +7,7 @@
 
 mod after;
 mod audit;
+mod challenge;
 mod check;
 mod credentials;
 mod exchange;
@@ -38,6 +39,7 @@ use sasl::password::NewScheme;
 use tokio::sync::Semaphore;
 
 use self::audit::Attempt;
+pub use self::challenge::Challenge;
 pub use self::check::address;
 use self::credentials::Scram;
 pub use self::exchange::Exchange;

@@ -1,5 +1,6 @@
 //! `[authd]`: the database of domains, mailboxes and aliases, and logins.
 
+mod compat;
 mod logins;
 mod mysql;
 mod passwords;
@@ -15,6 +16,7 @@ use crate::check::{Checks, Section};
 use crate::general::General;
 use crate::types::{AbsolutePath, DurationText, HostName};
 
+pub use self::compat::Compat;
 pub use self::logins::{Mechanism, PasswordExpiry, Rehash};
 pub use self::mysql::{DatabaseTls, Mysql};
 pub use self::passwords::{NewPasswords, UnmarkedPasswords};
@@ -110,6 +112,8 @@ pub struct Authd {
     /// Bytes in one unit ("MB") of `domain.maxquota` and `domain.quota`; PostfixAdmin's default is 1024000.
     #[schemars(range(min = 1, max = 1_073_741_824))]
     pub quota_multiplier: u64,
+    /// The sockets of saslauthd and Courier's authdaemond, for other software of the site.
+    pub compat: Compat,
 }
 
 /// Paths of new mailboxes.
@@ -167,6 +171,7 @@ impl Default for Authd {
             default_realm: None,
             maildir_layout: MaildirLayout::DomainUser,
             quota_multiplier: 1_024_000,
+            compat: Compat::default(),
         }
     }
 }

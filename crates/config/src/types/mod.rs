@@ -4,6 +4,7 @@
 mod database_host;
 mod duration;
 mod listen;
+mod mode;
 mod names;
 mod network;
 mod path;
@@ -12,6 +13,7 @@ mod size;
 pub use database_host::{DatabaseHost, DatabasePlace};
 pub use duration::DurationText;
 pub use listen::ListenAddr;
+pub use mode::FileMode;
 pub use names::{Delimiter, HostName, MailAddress};
 pub use network::{Network, Networks};
 pub use path::{AbsolutePath, FileName, SecretFile, SecretFileError};

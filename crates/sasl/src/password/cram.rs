@@ -1,8 +1,12 @@
 //! `{CRAM-MD5}`: the two states of HMAC-MD5 after its key, 64 hex digits. A plain password can be checked
 //! against them, and so can the answer of a CRAM-MD5 client (RFC 2195), but the password is not in them.
 
+use hmac::digest::block_api::EagerHash;
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use md5::digest::common::hazmat::{SerializableState as _, SerializedState};
 use md5::{Digest as _, Md5};
+use sha1::Sha1;
+use sha2::Sha256;
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
@@ -78,4 +82,47 @@ fn resume(state: &[u8]) -> Option<Md5> {
     serialized[..STATE].copy_from_slice(state);
     serialized[STATE] = 1;
     Md5::deserialize(&serialized).ok()
+}
+
+/// The hash function of a challenge and its answer: RFC 2195's, and Courier's two others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CramHash {
+    /// CRAM-MD5.
+    Md5,
+    /// Courier's cram-sha1.
+    Sha1,
+    /// Courier's cram-sha256.
+    Sha256,
+}
+
+impl CramHash {
+    /// Whether hex digits are the HMAC of a challenge under a password.
+    pub fn fits(self, password: &[u8], challenge: &[u8], digits: &str) -> bool {
+        match self {
+            Self::Md5 => Contexts::of(password).fits(challenge, digits),
+            Self::Sha1 => same(hmac::<Sha1>(password, challenge).as_deref(), digits),
+            Self::Sha256 => same(hmac::<Sha256>(password, challenge).as_deref(), digits),
+        }
+    }
+}
+
+impl Contexts {
+    /// Whether hex digits are the HMAC-MD5 of a challenge under the password of these contexts.
+    pub fn fits(&self, challenge: &[u8], digits: &str) -> bool {
+        same(self.hmac(challenge).as_ref().map(|octets| &octets[..]), digits)
+    }
+}
+
+fn hmac<D: EagerHash>(key: &[u8], message: &[u8]) -> Option<Vec<u8>> {
+    let mut mac = Hmac::<D>::new_from_slice(key).ok()?;
+    mac.update(message);
+    Some(mac.finalize().into_bytes().to_vec())
+}
+
+/// Whether hex digits are these octets.
+fn same(octets: Option<&[u8]>, digits: &str) -> bool {
+    let (Some(octets), Ok(given)) = (octets, hex(digits)) else {
+        return false;
+    };
+    octets.ct_eq(&given).into()
 }

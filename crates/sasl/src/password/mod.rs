@@ -23,7 +23,7 @@ use mail_types::Secret;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-pub use self::cram::Contexts as CramContexts;
+pub use self::cram::{Contexts as CramContexts, CramHash};
 pub use self::new::{NewPasswordError, NewScheme, store};
 pub use self::scram::{Keys as ScramColumn, Kind as ScramKind};
 pub use self::unmarked::{Reading, Unmarked};

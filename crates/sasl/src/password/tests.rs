@@ -136,6 +136,16 @@ fn credentials_beyond_the_password() {
     let cleartext = stored("{PLAIN}tanstaaftanstaaf");
     let contexts = cleartext.cram_md5().unwrap();
     assert_eq!(contexts.hmac(challenge).unwrap().as_slice(), answer);
+    let digits = "B913a602c7eda7a495b4e6e7334d3890";
+    assert!(contexts.fits(challenge, digits) && CramHash::Md5.fits(b"tanstaaftanstaaf", challenge, digits));
+    assert!(
+        !contexts.fits(b"<1@x>", digits) && !contexts.fits(challenge, "") && !contexts.fits(challenge, "b9")
+    );
+    // RFC 2202, test 2 of SHA-1; RFC 4231, test 2 of SHA-256.
+    let (key, message) = (b"Jefe", b"what do ya want for nothing?");
+    assert!(CramHash::Sha1.fits(key, message, "effcdf6ae5eb2fa2d27416d5f184df9c259a7c79"));
+    let digits = "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843";
+    assert!(CramHash::Sha256.fits(key, message, digits) && !CramHash::Sha256.fits(b"jefe", message, digits));
     assert_eq!(cleartext.cleartext().unwrap().expose(), b"tanstaaftanstaaf");
     assert!(cleartext.decoy().cleartext().is_none() && cleartext.decoy().cram_md5().is_none());
     assert!(stored("{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=").cram_md5().is_none());
