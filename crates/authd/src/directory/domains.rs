@@ -18,7 +18,7 @@ pub(super) enum Kind {
     AliasOnly,
     /// It mirrors another domain.
     Mirror,
-    /// Our own domain without a row: names of alias_maps, and mailboxes.
+    /// Our own domain without a row, or one with the transport `local:`: names of alias_maps, and mailboxes.
     Local,
     /// We relay for it.
     Relay,
@@ -123,6 +123,8 @@ impl Ask<'_> {
             Kind::Vacation
         } else if row.alias_only {
             Kind::AliasOnly
+        } else if transport == Transport::Local && self.can.local_alias {
+            Kind::Local
         } else {
             Kind::Mailbox
         };
@@ -209,8 +211,11 @@ impl Ask<'_> {
     ) -> Result<Transport, DirectoryError> {
         let aliases = matches!(info.kind, Kind::AliasOnly | Kind::Mirror);
         if self.can.transport && !aliases {
-            let keys = self.directory.transport_keys(address);
-            let found = self.first(Texts::Transport, &keys).await?;
+            let (exact, wide) = self.directory.transport_keys(address);
+            let mut found = self.first(Texts::Transport, &exact).await?;
+            if found.is_none() {
+                found = self.first(Texts::Transport, &wide).await?;
+            }
             if let Some((_, text)) = found.and_then(|found| found.row) {
                 // `:` says that the class decides.
                 let transport = Transport::parse(&text);
@@ -224,15 +229,15 @@ impl Ask<'_> {
 }
 
 impl Directory {
-    /// The keys of transport_maps: the address, without extension, its domain, the parents of the domain as
-    /// `.parent`, and `*`.
-    fn transport_keys(&self, address: &Address) -> Vec<String> {
-        let mut keys: Vec<String> = self.keys(address).collect();
+    /// The keys of transport_maps: the address, without extension, its domain; then the parents of the domain
+    /// as `.parent`, and `*`.
+    fn transport_keys(&self, address: &Address) -> (Vec<String>, Vec<String>) {
+        let mut exact: Vec<String> = self.keys(address).collect();
         let domain = address.domain().as_str();
-        keys.push(domain.to_owned());
-        keys.extend(parents(domain).map(|parent| format!(".{parent}")));
-        keys.push("*".to_owned());
-        keys
+        exact.push(domain.to_owned());
+        let mut wide: Vec<String> = parents(domain).map(|parent| format!(".{parent}")).collect();
+        wide.push("*".to_owned());
+        (exact, wide)
     }
 }
 

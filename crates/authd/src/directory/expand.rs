@@ -292,10 +292,13 @@ impl Run<'_> {
         Ok(None)
     }
 
-    /// What stands under the bare name of an address of the own domain: in the table of aliases, then in
-    /// that of alias_maps.
+    /// What stands under the bare name of an address of the own or a local domain: in the table of aliases,
+    /// then in that of alias_maps.
     async fn name(&mut self, address: &Address, info: &DomainInfo) -> Result<Option<List>, DirectoryError> {
-        let names = self.ask.directory.names(address);
+        let names = match info.kind {
+            Kind::Local => self.ask.directory.bare_names(address),
+            _ => self.ask.directory.names(address),
+        };
         for (index, name) in names.iter().enumerate() {
             if let Some(goto) = self.ask.alias(name, false).await? {
                 let extension = match index {

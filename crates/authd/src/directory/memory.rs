@@ -31,6 +31,8 @@ pub struct Memory {
     pub away: AtomicBool,
     /// Answers are marked as the replica's while this is set.
     pub replica: AtomicBool,
+    /// And all but the first so many.
+    pub replica_after: AtomicUsize,
     /// How many questions were asked.
     pub asked: AtomicUsize,
     asking: Notify,
@@ -53,6 +55,7 @@ impl Default for Memory {
             usage: HashMap::new(),
             away: AtomicBool::new(false),
             replica: AtomicBool::new(false),
+            replica_after: AtomicUsize::new(usize::MAX),
             asked: AtomicUsize::new(0),
             asking: Notify::new(),
             held: watch::Sender::new(false),
@@ -209,14 +212,15 @@ impl Memory {
     }
 
     async fn answer<T: Clone>(&self, row: Option<&T>) -> Result<Found<T>, BackendError> {
-        self.asked.fetch_add(1, Ordering::SeqCst);
+        let before = self.asked.fetch_add(1, Ordering::SeqCst);
         self.asking.notify_one();
         // The sender lives as long as we do.
         let _ = self.held.subscribe().wait_for(|held| !held).await;
         if self.away.load(Ordering::SeqCst) {
             return Err(BackendError("away".into()));
         }
-        let source = if self.replica.load(Ordering::SeqCst) {
+        let late = before >= self.replica_after.load(Ordering::SeqCst);
+        let source = if late || self.replica.load(Ordering::SeqCst) {
             Source::Replica
         } else {
             Source::Database

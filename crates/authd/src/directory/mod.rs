@@ -114,11 +114,17 @@ impl Directory {
         std::iter::once(exact).chain(base)
     }
 
-    /// The keys of an address of the own domain that have no domain: with its extension, and without.
+    /// The bare names of an address of the own domain.
     fn names(&self, address: &Address) -> Vec<String> {
-        if *address.domain() != self.rules.own_domain {
-            return Vec::new();
+        if *address.domain() == self.rules.own_domain {
+            self.bare_names(address)
+        } else {
+            Vec::new()
         }
+    }
+
+    /// The keys of an address without its domain: with its extension, and without.
+    fn bare_names(&self, address: &Address) -> Vec<String> {
         let keys = self.keys(address);
         keys.filter_map(|key| Some(key.rsplit_once('@')?.0.to_owned()))
             .collect()

@@ -1,5 +1,9 @@
 //! The chain of compat.md 1.4, 1.5 and 2.3 over tables in memory.
 
+mod efficiency;
+mod replica;
+mod tables;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
