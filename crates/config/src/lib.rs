@@ -43,7 +43,7 @@ pub use general::General;
 pub use imapd::Imapd;
 pub use pop3d::Pop3d;
 pub use qmgr::{OutboundTls, Qmgr};
-pub use smtpd::{SERVICE_PRESETS, Smtpd, SmtpdOptions, TlsLevel};
+pub use smtpd::{AccessChecks, SERVICE_PRESETS, Smtpd, SmtpdOptions, TlsLevel};
 pub use tls::Tls;
 pub use types::{
     AbsolutePath, DatabaseHost, DatabasePlace, Delimiter, DurationText, FileMode, FileName, HostName,

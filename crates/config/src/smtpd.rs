@@ -67,6 +67,19 @@ pub enum TlsLevel {
     Encrypt,
 }
 
+/// Whom access tables hold for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub enum AccessChecks {
+    /// Clients that are neither in `mynetworks` nor logged in.
+    Outsiders,
+    /// Every client.
+    Everybody,
+    /// They are not asked.
+    Nobody,
+}
+
 /// Options of the SMTP server, for all services or for one.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -82,6 +95,9 @@ pub struct SmtpdOptions {
     pub smtpd_sasl_auth_enable: bool,
     /// Only clients that have logged in may send mail.
     pub smtpd_require_auth: bool,
+    /// Whom the access tables of the directory hold for (rows for clients, HELO names, senders, recipients):
+    /// `outsiders` (neither in `mynetworks` nor logged in), `everybody`, or `nobody`.
+    pub smtpd_access_checks: AccessChecks,
     /// A user who has logged in may send only as an address that is his: a mailbox, or an alias to it.
     pub reject_sender_login_mismatch: bool,
     /// Refuse messages with lines longer than 998 octets (mail programs should encode them).
@@ -164,6 +180,7 @@ impl Default for SmtpdOptions {
             smtpd_tls_wrappermode: false,
             smtpd_sasl_auth_enable: false,
             smtpd_require_auth: false,
+            smtpd_access_checks: AccessChecks::Outsiders,
             reject_sender_login_mismatch: false,
             smtpd_reject_long_lines: false,
             smtpd_recipient_limit: 1_000,

@@ -108,6 +108,17 @@ pub enum Kind {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         steps: Vec<Step>,
     },
+    /// A row of an access table was found for the client, the HELO name, the sender or the recipient.
+    AccessRow {
+        /// `client`, `helo`, `sender` or `recipient`.
+        table: String,
+        /// The key that it was found by.
+        key: String,
+        /// The action as it is written.
+        action: String,
+        /// `database`, `cache` or `replica`.
+        source: String,
+    },
     /// The message arrived whole.
     MessageReceived {
         /// Octets, as received.
@@ -137,11 +148,16 @@ pub enum Kind {
         /// Indexes that qmgr has to work on.
         recipients: Vec<u32>,
     },
+    /// The message is accepted and dropped, because an access table says so.
+    MessageDiscarded {
+        /// The row.
+        reason: String,
+    },
     /// The message was accepted: the client heard (or should have heard) 250.
     MessageAccepted {
         /// Our reply.
         reply: Reply,
-        /// `direct`, `queue` or `both`.
+        /// `direct`, `queue`, `both` or `discarded`.
         path: String,
     },
     /// The message was refused at its end.

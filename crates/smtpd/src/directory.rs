@@ -5,7 +5,7 @@ use std::future::Future;
 use auth_api::client::{Client, Exchange};
 use auth_api::directory::{Resolution, SenderLogin};
 use auth_api::sasl::{Account, LoginContext, LoginStep, Validity};
-use auth_api::{Trace, Unavailable};
+use auth_api::{Trace, Unavailable, access};
 use mail_types::{Address, Secret};
 use smtp_proto::command::RcptPath;
 
@@ -31,6 +31,13 @@ pub trait Directory: Send + Sync + 'static {
 
     /// Whether the session of this login may go on.
     fn still_valid(&self, login: &Account) -> impl Future<Output = Result<Validity, Unavailable>> + Send;
+
+    /// What the access(5) tables say.
+    fn check_access(
+        &self,
+        question: access::Question,
+        trace: Trace,
+    ) -> impl Future<Output = Result<access::Answer, Unavailable>> + Send;
 
     /// The mechanisms to announce, best first.
     fn mechanisms(
@@ -70,6 +77,14 @@ impl Directory for Client {
         trace: Trace,
     ) -> Result<SenderLogin, Unavailable> {
         Self::check_sender_login(self, login, sender, trace).await
+    }
+
+    async fn check_access(
+        &self,
+        question: access::Question,
+        trace: Trace,
+    ) -> Result<access::Answer, Unavailable> {
+        Self::check_access(self, question, trace).await
     }
 
     async fn still_valid(&self, login: &Account) -> Result<Validity, Unavailable> {

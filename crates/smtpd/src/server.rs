@@ -14,6 +14,7 @@ use crate::directory::Directory;
 use crate::intake::Intake;
 use crate::intake::body::Budget;
 use crate::intake::direct::Deliverer;
+use crate::policy::access::NoTables;
 use crate::policy::limits::ClientRates;
 use crate::session::Session;
 use crate::spooler::Spooler;
@@ -30,6 +31,8 @@ pub struct App<D> {
     pub budget: Budget,
     /// Rates per client.
     pub rates: ClientRates,
+    /// Whether the site has access tables.
+    pub no_access_tables: NoTables,
     /// The mechanisms that authd named last, for when it is away.
     pub mechanisms: Mutex<Vec<String>>,
 }
@@ -47,6 +50,7 @@ impl<D: Directory> App<D> {
             },
             budget: Budget::new(process.body_memory_budget, process.body_memory_limit),
             rates: ClientRates::default(),
+            no_access_tables: NoTables::default(),
             mechanisms: Mutex::new(vec!["PLAIN".to_owned(), "LOGIN".to_owned()]),
             directory,
             ctx,

@@ -1,5 +1,6 @@
 //! One connection: the only async loop, between the socket, the protocol session and the decisions.
 
+mod access;
 mod auth;
 mod mail;
 

@@ -119,6 +119,10 @@ fn of_smtpd(kind: &smtpd::Kind) -> String {
             reason,
             ..
         } => refused(&format!("RCPT TO:<{address}>"), reply, reason),
+        Kind::AccessRow {
+            table, key, action, ..
+        } => format!("access table of {table}: {key} says {action}"),
+        Kind::MessageDiscarded { reason } => format!("message accepted and dropped: {reason}"),
         Kind::MessageReceived { size, message_id } => {
             let id = message_id
                 .as_ref()

@@ -48,7 +48,7 @@ pub struct Arrival<'a> {
 /// A message that was taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Taken {
-    /// `direct`, `queue` or `both`: for the log.
+    /// `direct`, `queue`, `both` or `discarded`: for the log.
     pub path: &'static str,
 }
 

@@ -12,12 +12,14 @@ use smtp_proto::server::EndOfData;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::Session;
+use super::access::Refused as RefusedRcpt;
 use crate::directory::Directory;
 use crate::envelope::{Envelope, Recipient};
 use crate::error;
 use crate::intake::body::{Body, Message};
 use crate::intake::header::HeaderPolicy;
 use crate::intake::{Arrival, Refused, Taken};
+use crate::policy::access::Judgement;
 use crate::policy::limits::Counted;
 use crate::policy::recipient::{Client, Decision, judge};
 use crate::policy::sender;
@@ -29,6 +31,10 @@ pub(super) struct Transaction {
     pub(super) envelope: Envelope,
     /// Whether the sender may use his address; asked once, at the first RCPT (`smtpd_delay_reject`).
     sender: Option<Result<(), sender::Refusal>>,
+    /// What the access tables say of client, HELO name and sender; asked once, at the first RCPT.
+    pub(super) access: Option<Judgement>,
+    /// What they ask for with the accepted recipients.
+    wanted: Judgement,
     pub(super) body: Option<Body>,
 }
 
@@ -74,6 +80,8 @@ where
         self.transaction = Some(Transaction {
             envelope: Envelope::new(self.app.ctx.new_mail_id(), mail),
             sender: None,
+            access: None,
+            wanted: Judgement::default(),
             body: None,
         });
         self.emit(kind);
@@ -93,23 +101,51 @@ where
     }
 
     pub(super) async fn on_rcpt(&mut self, rcpt: Rcpt) {
-        let result = match self.check_client().await {
-            Ok(()) => self.check_recipient(&rcpt).await,
-            Err((reply, reason)) => Err((reply, reason, Vec::new())),
-        };
-        let reply = match result {
-            Ok((rule, resolution)) => self.accept(&rcpt, rule, &resolution),
-            Err((reply, reason, steps)) => {
+        match self.judge_recipient(&rcpt).await {
+            Ok((rule, resolution)) => {
+                let reply = self.accept(&rcpt, rule, &resolution);
+                self.proto.answer(&reply);
+            }
+            Err(refused) => {
                 self.emit(smtpd::Kind::RecipientRefused {
                     address: rcpt.typed,
-                    reply: (&reply).into(),
-                    reason,
-                    steps,
+                    reply: (&refused.reply).into(),
+                    reason: refused.reason,
+                    steps: refused.steps,
                 });
-                reply
+                if refused.close {
+                    self.proto.close(&refused.reply);
+                } else {
+                    self.proto.answer(&refused.reply);
+                }
             }
+        }
+    }
+
+    /// Everything that has a say, in Postfix's order.
+    async fn judge_recipient(&mut self, rcpt: &Rcpt) -> Result<(&'static str, Resolution), RefusedRcpt> {
+        self.check_client().await?;
+        let client = Client {
+            own_network: self.is_own_network(),
+            authenticated: self.login.is_some(),
         };
-        self.proto.answer(&reply);
+        let access = self.check_access(rcpt, client).await?;
+        let accepted = match self.check_recipient(rcpt, client).await {
+            Err(refused) if !refused.reply.is_transient() => {
+                return Err(match access.if_reject {
+                    Some(reply) => RefusedRcpt { reply, ..refused },
+                    None => refused,
+                });
+            }
+            result => result?,
+        };
+        if let Some(reply) = access.if_permit {
+            return Err((reply, "an access table puts off what is accepted".to_owned()).into());
+        }
+        if let Some(transaction) = &mut self.transaction {
+            transaction.wanted.and(&access);
+        }
+        Ok(accepted)
     }
 
     /// What does not depend on the recipient: the client and the sender, in Postfix's order.
@@ -149,27 +185,30 @@ where
     async fn check_recipient(
         &mut self,
         rcpt: &Rcpt,
-    ) -> Result<(&'static str, Resolution), (Reply, String, Vec<events::Step>)> {
+        client: Client,
+    ) -> Result<(&'static str, Resolution), RefusedRcpt> {
         let answer = self.app.directory.resolve(&rcpt.path, self.trace()).await;
-        let client = Client {
-            own_network: self.is_own_network(),
-            authenticated: self.login.is_some(),
-        };
         let decision = judge(&rcpt.typed, answer.as_ref(), client);
         let steps = answer.as_ref().map(steps).unwrap_or_default();
+        let refused = |reply, reason, steps| RefusedRcpt {
+            steps,
+            ..(reply, reason).into()
+        };
         match (decision, answer) {
-            (Decision::Refuse { reply, reason }, _) => Err((reply, reason, steps)),
+            (Decision::Refuse { reply, reason }, _) => Err(refused(reply, reason, steps)),
             (Decision::Accept { rule, deliveries }, Ok(resolution)) => {
                 let local = deliveries
                     .iter()
                     .all(|delivery| delivery.target == Target::Mailbox);
                 if !local && !self.app.intake.spooler.has_room() {
-                    return Err((error::no_space(), "the spool has no room".to_owned(), steps));
+                    let reason = "the spool has no room".to_owned();
+                    return Err(refused(error::no_space(), reason, steps));
                 }
                 Ok((rule, resolution))
             }
             (Decision::Accept { .. }, Err(unavailable)) => {
-                Err((error::lookup_failure(&rcpt.typed), unavailable.to_string(), steps))
+                let reply = error::lookup_failure(&rcpt.typed);
+                Err(refused(reply, unavailable.to_string(), steps))
             }
         }
     }
@@ -265,7 +304,7 @@ where
         end: EndOfData,
         about: About,
     ) -> Result<Taken, Refused> {
-        let envelope = transaction.envelope;
+        let (envelope, wanted) = (transaction.envelope, transaction.wanted);
         if let Some(fault) = end.fault {
             let strict = self.service.options.smtpd_reject_long_lines;
             return Err(Refused {
@@ -292,11 +331,16 @@ where
         };
         self.app.ctx.events.emit(about, kind);
         self.check_from(&envelope, &message).await?;
+        if let Some(reason) = wanted.discard {
+            let kind = smtpd::Kind::MessageDiscarded { reason };
+            self.app.ctx.events.emit(about, kind);
+            return Ok(Taken { path: "discarded" });
+        }
         let time = self.app.ctx.clock.now();
         let arrival = Arrival {
             service: &self.service,
             session: self.id,
-            top: self.received(&envelope, time),
+            top: with_headers(&wanted.headers, &self.received(&envelope, time)),
             time,
         };
         self.app.intake.take(envelope, message, arrival).await
@@ -344,12 +388,22 @@ where
         self.ip().is_some_and(|ip| self.service.mynetworks.contains(ip))
     }
 
-    fn trace(&self) -> Trace {
+    pub(super) fn trace(&self) -> Trace {
         Trace {
             session: Some(self.id),
             message: self.transaction.as_ref().map(|t| t.envelope.id),
         }
     }
+}
+
+/// Header lines that tables added go on top, above our Received.
+fn with_headers(headers: &[String], received: &str) -> String {
+    let mut top = String::new();
+    for line in headers {
+        top.push_str(line);
+        top.push_str("\r\n");
+    }
+    top + received
 }
 
 fn steps(resolution: &Resolution) -> Vec<events::Step> {

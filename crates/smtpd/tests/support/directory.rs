@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use auth_api::directory::{Delivery, DomainClass, Refusal, Resolution, SenderLogin, Target, Verdict};
 use auth_api::sasl::{Account, LoginContext, LoginStep, Validity};
-use auth_api::{Trace, Unavailable};
+use auth_api::{Trace, Unavailable, access};
 use mail_types::{Address, EnhancedStatus, Secret};
 use smtp_proto::command::RcptPath;
 use smtpd::directory::{Directory, Login};
@@ -20,6 +20,8 @@ pub struct FakeDirectory {
     /// Whether all logins are over.
     pub over: Arc<AtomicBool>,
     pub asked: Arc<Mutex<Vec<String>>>,
+    /// What the access tables say; empty: there are none.
+    pub access: Arc<Mutex<access::Answer>>,
     aliases: Arc<Mutex<HashMap<String, Vec<Delivery>>>>,
 }
 
@@ -138,6 +140,25 @@ impl Directory for FakeDirectory {
         } else {
             Validity::Valid
         })
+    }
+
+    async fn check_access(
+        &self,
+        question: access::Question,
+        _: Trace,
+    ) -> Result<access::Answer, Unavailable> {
+        self.check()?;
+        let mut answer = self.access.lock().unwrap().clone();
+        answer.hits.retain(|hit| match hit.table {
+            access::Table::Client => question.client.is_some(),
+            access::Table::Helo => question.helo.is_some(),
+            access::Table::Sender => question.sender.is_some(),
+            access::Table::Recipient => {
+                let key = question.recipient.as_ref().map(Address::lookup_key);
+                key.as_deref() == Some(hit.key.as_str())
+            }
+        });
+        Ok(answer)
     }
 
     async fn mechanisms(&self, _: &LoginContext) -> Result<Vec<String>, Unavailable> {
