@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use crate::{
-    administrator, alias, alias_domain, auth, check, config_command, domain, fetchmail, mailbox, panel_log,
-    queue, trace, vacation,
+    administrator, alias, alias_domain, auth, check, config_command, domain, explain, fetchmail, mailbox,
+    panel_log, queue, trace, vacation,
 };
 
 /// Administer Postrider: domains, mailboxes and aliases, the queue, the life of a message
@@ -54,6 +54,9 @@ pub(crate) enum Command {
     Queue(queue::Command),
     /// Everything that happened to a message, in all daemons
     Trace(trace::Args),
+    /// Why an address gets mail, and where it goes
+    #[command(subcommand)]
+    Explain(explain::Command),
     /// Logins
     #[command(subcommand)]
     Auth(auth::Command),
@@ -71,6 +74,7 @@ Examples:
   mailctl mailbox add alice@example.com            asks for the password
   mailctl alias add sales@example.com alice@example.com bob@example.net
   mailctl trace alice@example.com                  what became of her mail
+  mailctl explain rcpt sales@example.com           where her mail would go, and why
   mailctl queue list
   mailctl config check
 

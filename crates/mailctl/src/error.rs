@@ -15,12 +15,14 @@ pub(crate) const WRONG_ARGUMENTS: u8 = 64;
 const BAD_REQUEST: u8 = 65;
 /// EX_NOINPUT.
 const NOT_FOUND: u8 = 66;
+/// EX_NOUSER.
+pub(crate) const REFUSED: u8 = 67;
 /// EX_UNAVAILABLE.
 const UNREACHABLE: u8 = 69;
 /// EX_SOFTWARE.
 const INTERNAL: u8 = 70;
 /// EX_TEMPFAIL.
-const TRY_LATER: u8 = 75;
+pub(crate) const TRY_LATER: u8 = 75;
 /// EX_NOPERM.
 const DENIED: u8 = 77;
 /// EX_CONFIG.
@@ -81,6 +83,11 @@ impl Failure {
     /// The findings were printed already; only the exit status is left to say.
     pub(crate) fn findings() -> Self {
         Self::new(FINDINGS, "", "")
+    }
+
+    /// The answer was printed already; the exit status says it once more.
+    pub(crate) fn said(code: u8) -> Self {
+        Self::new(code, "", "")
     }
 
     /// Prints it on standard error.

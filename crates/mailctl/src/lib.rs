@@ -18,7 +18,7 @@
 //!
 //! What was asked for goes to standard output, as tables or with `--json` as JSON; errors with advice go to
 //! standard error. Exit status as in sysexits(3): 0 done, 1 the check found something, 64 wrong arguments,
-//! 65 the request makes no sense, 66 nothing found, 69 a daemon cannot be reached, 75 try again later,
+//! 65 the request makes no sense, 66 nothing found, 67 mail is refused (explain), 69 a daemon cannot be reached, 75 try again later,
 //! 77 denied, 78 the configuration is wrong.
 
 mod administrator;
@@ -31,6 +31,7 @@ mod cli;
 mod config_command;
 mod domain;
 mod error;
+mod explain;
 mod fetchmail;
 mod mailbox;
 mod output;
@@ -85,6 +86,7 @@ async fn run(command: Command, session: &Session) -> Result<(), Failure> {
         Command::Log(args) => panel_log::run(&args, session).await,
         Command::Queue(command) => queue::run(command, session).await,
         Command::Trace(args) => trace::run(&args, session),
+        Command::Explain(command) => explain::run(command, session).await,
         Command::Auth(command) => auth::run(command, session).await,
         Command::Check(command) => check::run(&command, session).await,
         Command::Config(command) => config_command::run(&command, session),
