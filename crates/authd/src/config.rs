@@ -190,7 +190,7 @@ impl Settings {
                     min_letters: authd.password_min_letters as usize,
                     min_digits: authd.password_min_digits as usize,
                 },
-                vacation_domain: general.vacation_domain.as_ref().map(|name| name.domain().clone()),
+                vacation_domain: authd.vacation_domain.as_ref().map(|name| name.domain().clone()),
             },
             compat: compat::Settings::new(general, &authd.compat),
             sockets: Role::ALL

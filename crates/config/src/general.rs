@@ -50,9 +50,6 @@ pub struct General {
     /// Where mail for `postmaster` goes when no mailbox or alias of that name exists. Default:
     /// `postmaster@mydomain`.
     pub postmaster_address: Option<MailAddress>,
-    /// The domain of automatic replies, as PostfixAdmin has it (`autoreply.example.com`): while one is on, the
-    /// alias of the mailbox leads to `user#example.com@` this domain too. Default: no automatic replies.
-    pub vacation_domain: Option<HostName>,
     /// Networks that are exempt from the connection counts and rates of every listener.
     pub smtpd_client_event_limit_exceptions: Networks,
     /// Networks whose clients may log in without TLS and wait no delay after a wrong password.
@@ -87,7 +84,6 @@ impl Default for General {
             virtual_gid: 5000,
             virtual_minimum_uid: 100,
             postmaster_address: None,
-            vacation_domain: None,
             smtpd_client_event_limit_exceptions: Networks::default(),
             login_trusted_networks: Networks::default(),
             session_check_interval: DurationText::from_secs(25),

@@ -214,7 +214,7 @@ pub enum Kind {
     },
     /// An administrator changed something.
     AdminChanged {
-        /// `domain`, `mailbox`, `alias` or `password`.
+        /// `domain`, `alias_domain`, `mailbox`, `password`, `app_password`, `alias`, `vacation` or `admin`.
         object: String,
         /// `add`, `set` or `delete`.
         action: String,

@@ -47,7 +47,7 @@ Examples:
       --from 2026-12-24 --until 2027-01-06 --interval 1d
 
 $SUBJECT stands for the subject of the mail, <%From_Date> and <%Until_Date> in the body for the
-dates. It needs [general] vacation_domain, the same as in PostfixAdmin.";
+dates. It needs [authd] vacation_domain, the same as in PostfixAdmin.";
 
 /// A reply.
 #[derive(Debug, Args)]

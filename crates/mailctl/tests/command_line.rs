@@ -111,7 +111,19 @@ fn help_teaches_and_no_password_is_an_argument() {
         code == 0 && out.contains("Examples:") && out.contains("mailctl trace"),
         "{out}"
     );
-    for command in ["domain", "mailbox", "alias", "queue", "auth", "check", "config"] {
+    for command in [
+        "domain",
+        "mailbox",
+        "alias",
+        "alias-domain",
+        "vacation",
+        "admin",
+        "fetchmail",
+        "queue",
+        "auth",
+        "check",
+        "config",
+    ] {
         let (code, out, _) = mailctl(dir.path(), &[command, "--help"]);
         assert!(code == 0 && out.contains("Commands:"), "{command}");
     }

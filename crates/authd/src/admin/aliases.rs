@@ -170,10 +170,6 @@ pub async fn create(tables: &Tables<'_>, record: &AliasRecord) -> Result<Change,
             key.text
         )));
     }
-    let mut statements = match of_mailbox {
-        true => vec![tables.hold("mailbox", "username", &key.text)],
-        false => limits::alias(tables, &domain).await?,
-    };
     let row = vec![
         ("address", key.text.as_str().into()),
         ("goto", column(&list)?.into()),
@@ -182,7 +178,16 @@ pub async fn create(tables: &Tables<'_>, record: &AliasRecord) -> Result<Change,
         ("modified", Set::Now),
         ("active", record.active.into()),
     ];
-    statements.push(tables.insert("alias", row));
+    // The row of a mailbox does not count.
+    let statements = if of_mailbox {
+        let hold = tables.hold("mailbox", "username", &key.text);
+        vec![hold, tables.insert("alias", row)]
+    } else {
+        let room = limits::alias(tables, &domain).await?;
+        let mut statements = room.hold();
+        statements.push(room.insert(tables, "alias", row));
+        statements
+    };
     Ok(key.change("add", "create_alias", statements))
 }
 

@@ -2,7 +2,7 @@
 
 use auth_api::admin::{AdminError, DomainRecord};
 
-use super::sql::Tables;
+use super::sql::{Set, Tables};
 use crate::database::{Arg, Statement};
 
 /// Aliases that do not merely stand for a mailbox.
@@ -12,14 +12,35 @@ const MAILBOXES: &str = "SELECT COUNT(*) FROM <mailbox> WHERE `domain` = ?";
 const QUOTAS: &str = "SELECT COALESCE(SUM(CASE WHEN `quota` > 0 THEN `quota` ELSE 0 END), 0) FROM <mailbox> \
                       WHERE `domain` = ? AND `username` <> ?";
 
-/// Room for one more alias. Each function refuses what is over a limit by now, and gives the statements that
-/// undo the change where the limit is reached meanwhile: to be put before it.
-pub async fn alias(tables: &Tables<'_>, domain: &DomainRecord) -> Result<Vec<Statement>, AdminError> {
+/// Room for one more row. Whether it is still there is asked again by the INSERT itself: even in tables that
+/// know no transactions (MyISAM) two changes cannot both take the last place.
+pub struct Room {
+    hold: Statement,
+    condition: Option<(String, Vec<Arg>)>,
+}
+
+impl Room {
+    /// What has to come before everything else.
+    pub fn hold(&self) -> Vec<Statement> {
+        vec![self.hold.clone()]
+    }
+
+    /// The INSERT that takes the place.
+    pub fn insert(self, tables: &Tables<'_>, table: &str, row: Vec<(&str, Set)>) -> Statement {
+        match self.condition {
+            Some((condition, args)) => tables.insert_where(table, row, &condition, args),
+            None => tables.insert(table, row),
+        }
+    }
+}
+
+/// Room for one more alias. Like the others it refuses what is over a limit by now.
+pub async fn alias(tables: &Tables<'_>, domain: &DomainRecord) -> Result<Room, AdminError> {
     room(tables, domain, domain.aliases, "aliases", ALIASES).await
 }
 
 /// Room for one more mailbox.
-pub async fn mailbox(tables: &Tables<'_>, domain: &DomainRecord) -> Result<Vec<Statement>, AdminError> {
+pub async fn mailbox(tables: &Tables<'_>, domain: &DomainRecord) -> Result<Room, AdminError> {
     room(tables, domain, domain.mailboxes, "mailboxes", MAILBOXES).await
 }
 
@@ -29,27 +50,35 @@ async fn room(
     limit: i64,
     what: &'static str,
     sql: &str,
-) -> Result<Vec<Statement>, AdminError> {
+) -> Result<Room, AdminError> {
     let name = domain.domain.as_str();
     if limit < 0 {
         return Err(AdminError::Invalid(format!(
             "{name} may have no {what} (its limit is {limit})"
         )));
     }
-    let mut statements = vec![tables.hold("domain", "domain", name)];
-    if limit > 0 {
-        if tables.count(sql, vec![name.into()]).await? >= limit {
-            return Err(AdminError::Invalid(format!(
-                "{name} may have no more {what} (its limit is {limit})"
-            )));
-        }
-        let args = vec![name.into(), Arg::Int(limit), name.into(), Arg::Int(limit)];
-        statements.push(guard(tables, &format!("`{what}` = ? AND ({sql}) < ?"), args));
+    let hold = tables.hold("domain", "domain", name);
+    if limit == 0 {
+        return Ok(Room {
+            hold,
+            condition: None,
+        });
     }
-    Ok(statements)
+    if tables.count(sql, vec![name.into()]).await? >= limit {
+        return Err(AdminError::Invalid(format!(
+            "{name} may have no more {what} (its limit is {limit})"
+        )));
+    }
+    let condition = format!("<domain> WHERE `domain` = ? AND `{what}` = ? AND ({sql}) < ?");
+    let args = vec![name.into(), Arg::Int(limit), name.into(), Arg::Int(limit)];
+    Ok(Room {
+        hold,
+        condition: Some((condition, args)),
+    })
 }
 
-/// A quota for a mailbox; `except` is the mailbox that has one already.
+/// A quota for a mailbox; `except` is the mailbox that has one already. Refuses one that is over a limit by now,
+/// and gives the statements that undo the change where it is over one by then: to be put before it.
 pub async fn quota(
     tables: &Tables<'_>,
     domain: &DomainRecord,

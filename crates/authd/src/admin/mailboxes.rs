@@ -110,7 +110,8 @@ pub async fn create(
     let domain = mailbox.address.domain().as_str();
     check_new(tables, mailbox, &key).await?;
     let record = domains::find(tables, mailbox.address.domain()).await?;
-    let mut statements = limits::mailbox(tables, &record).await?;
+    let room = limits::mailbox(tables, &record).await?;
+    let mut statements = room.hold();
     statements.extend(limits::quota(tables, &record, mailbox.quota, "").await?);
     if tables.exists("mailbox", "username", &key).await? {
         return Err(AdminError::Exists(format!("the mailbox {key} exists already")));
@@ -145,7 +146,7 @@ pub async fn create(
         ("token_validity", Set::Now),
         ("password_expiry", passwords::expiry(&record)),
     ];
-    statements.push(tables.insert("mailbox", row));
+    statements.push(room.insert(tables, "mailbox", row));
     let alias = vec![
         ("address", key.as_str().into()),
         ("goto", key.as_str().into()),

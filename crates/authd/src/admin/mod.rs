@@ -90,7 +90,8 @@ impl AdminService {
         let (object, action, key) = (change.object, change.action, change.key.clone());
         match change.commit(tables).await {
             Ok(()) => {}
-            Err(DbError::Conflict | DbError::Duplicate) if left > 0 => return None,
+            // Locks that were given up have changed nothing either.
+            Err(DbError::Conflict | DbError::Duplicate | DbError::Busy(_)) if left > 0 => return None,
             Err(DbError::Conflict) => {
                 let reason = Unavailable::new("others keep changing these rows");
                 return Some(Err(reason.into()));
@@ -106,6 +107,7 @@ impl AdminService {
                 return Some(Err(admin_error(error)));
             }
         }
+        site.changed();
         site.changed();
         tracing::info!(object, action, key, "changed by an administrator");
         let kind = events::authd::Kind::AdminChanged {

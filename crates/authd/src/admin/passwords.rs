@@ -129,3 +129,32 @@ fn app_change(action: &'static str, address: &Address, key: String, statements: 
     let domain = address.domain().as_str();
     Change::new("app_password", action, "edit_mailbox", domain, key, statements)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules_for_new_passwords() {
+        let panel = PasswordRules {
+            min_length: 5,
+            min_letters: 3,
+            min_digits: 2,
+        };
+        for good in ["abc12", "a1b2c", "Zwölf 12"] {
+            assert!(check(&panel, &Secret::new(good)).is_ok(), "{good}");
+        }
+        for (bad, why) in [
+            (
+                "ab12",
+                "the password needs at least 5 characters and at least 3 letters",
+            ),
+            ("abcdef1", "the password needs at least 2 digits"),
+            ("12345", "the password needs at least 3 letters"),
+        ] {
+            let error = check(&panel, &Secret::new(bad)).unwrap_err();
+            assert_eq!(error.to_string(), why);
+        }
+        assert!(check(&panel, &Secret::new(vec![0xff; 9])).is_err());
+    }
+}

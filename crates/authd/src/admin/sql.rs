@@ -170,17 +170,32 @@ impl<'a> Tables<'a> {
 
     /// INSERT of the columns that there are.
     pub fn insert(&self, table: &str, row: Vec<(&str, Set)>) -> Statement {
+        let (columns, values, args) = self.columns(table, row);
+        let sql = format!("INSERT INTO <{table}> ({columns}) VALUES ({values})");
+        self.statement(&sql, args).one()
+    }
+
+    /// The same, if a query `FROM <table> WHERE ...` of one row has it by then.
+    pub fn insert_where(
+        &self,
+        table: &str,
+        row: Vec<(&str, Set)>,
+        from: &str,
+        condition: Vec<Arg>,
+    ) -> Statement {
+        let (columns, values, mut args) = self.columns(table, row);
+        args.extend(condition);
+        let sql = format!("INSERT INTO <{table}> ({columns}) SELECT {values} FROM {from}");
+        self.statement(&sql, args).one()
+    }
+
+    fn columns(&self, table: &str, row: Vec<(&str, Set)>) -> (String, String, Vec<Arg>) {
         let (mut columns, mut values, mut args) = (Vec::new(), Vec::new(), Vec::new());
         for (column, set) in self.known(table, row) {
             columns.push(format!("`{column}`"));
             values.push(self.value(set, &mut args));
         }
-        let sql = format!(
-            "INSERT INTO <{table}> ({}) VALUES ({})",
-            columns.join(", "),
-            values.join(", ")
-        );
-        self.statement(&sql, args).one()
+        (columns.join(", "), values.join(", "), args)
     }
 
     /// UPDATE of the columns that there are, where `key` is this.

@@ -63,7 +63,7 @@ pub async fn set(tables: &Tables<'_>, record: &VacationRecord) -> Result<Change,
     tables.check_table("vacation")?;
     let Some(vacation_domain) = &tables.rules.vacation_domain else {
         return Err(AdminError::Invalid(
-            "automatic replies are off; set [general] vacation_domain, as PostfixAdmin has it".into(),
+            "automatic replies are off; set [authd] vacation_domain, as PostfixAdmin has it".into(),
         ));
     };
     let key = mailboxes::check_exists(tables, &record.address).await?;
