@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use rusqlite::types::ValueRef;
 
 use crate::mariadb::Server;
 use crate::schema;
@@ -168,6 +169,36 @@ impl Database {
                     .with_context(|| sql.chars().take(200).collect::<String>())
             }
             Self::MariaDb { server, name } => server.execute(name, sql),
+        }
+    }
+
+    /// The rows of a query, the columns of each as text with `|` between them.
+    ///
+    /// # Errors
+    /// When it fails.
+    pub fn rows(&self, sql: &str) -> Result<Vec<String>> {
+        match self {
+            Self::Sqlite { path } => {
+                let connection = rusqlite::Connection::open(path)?;
+                connection.busy_timeout(crate::wait::LONG)?;
+                let mut statement = connection.prepare(sql)?;
+                let columns = statement.column_count();
+                let rows = statement.query_map([], |row| {
+                    let texts = (0..columns).map(|column| {
+                        Ok(match row.get_ref(column)? {
+                            ValueRef::Null => "NULL".to_owned(),
+                            ValueRef::Integer(number) => number.to_string(),
+                            ValueRef::Real(number) => number.to_string(),
+                            ValueRef::Text(text) | ValueRef::Blob(text) => {
+                                String::from_utf8_lossy(text).into_owned()
+                            }
+                        })
+                    });
+                    Ok(texts.collect::<rusqlite::Result<Vec<_>>>()?.join("|"))
+                })?;
+                Ok(rows.collect::<rusqlite::Result<_>>()?)
+            }
+            Self::MariaDb { server, name } => server.rows(name, sql),
         }
     }
 

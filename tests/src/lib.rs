@@ -27,6 +27,7 @@
 //! - [`events`]: the decision log, read back.
 //! - [`hashes`]: stored passwords, made by the programs that sites have.
 //! - [`load`]: many clients at once, with a ledger of what was acknowledged.
+//! - [`panel`]: PostfixAdmin itself beside a site.
 //! - [`dialog`]: the runner of `tests/dialogs/**/*.dialog`.
 //! - [`wait`]: the only way to wait: for a condition, with a deadline.
 //!
@@ -43,6 +44,7 @@ pub mod load;
 pub mod mailbox;
 pub mod mariadb;
 pub mod packages;
+pub mod panel;
 pub mod pki;
 pub mod process;
 pub mod schema;

@@ -143,6 +143,18 @@ impl Server {
         text.with_context(|| format!("no row: {sql}"))
     }
 
+    /// Executes statements; the rows of the first, the columns of each as text with `|` between them.
+    ///
+    /// # Errors
+    /// When one fails.
+    pub fn rows(&self, database: &str, sql: &str) -> Result<Vec<String>> {
+        self.connected(database, async |mut connection| {
+            let rows: Vec<mysql_async::Row> = connection.query(sql).await?;
+            connection.disconnect().await?;
+            Ok(rows.into_iter().map(text_of).collect())
+        })
+    }
+
     /// Does something with a connection of its own.
     fn connected<T>(
         &self,
@@ -170,6 +182,16 @@ impl Server {
     fn ping(&self) -> Result<()> {
         self.execute("", "DO 1")
     }
+}
+
+/// The columns of a row; all of them are text in the protocol of queries.
+fn text_of(row: mysql_async::Row) -> String {
+    let text = |value| match value {
+        mysql_async::Value::NULL => "NULL".to_owned(),
+        mysql_async::Value::Bytes(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+        other => format!("{other:?}"),
+    };
+    row.unwrap().into_iter().map(text).collect::<Vec<_>>().join("|")
 }
 
 /// The server program; as root on Debian its package is installed if need be.

@@ -42,10 +42,32 @@ pub const DOVEADM: Needed = Needed {
     package: "dovecot-core",
 };
 
-/// PHP on the command line.
+/// The HTTP client.
+pub const CURL: Needed = Needed {
+    programs: &["curl"],
+    package: "curl",
+};
+
+/// PHP on the command line, with two of its modules for PostfixAdmin: 8.2 and 8.4 are those of Debian 12 and 13.
 pub const PHP: Needed = Needed {
     programs: &["php"],
     package: "php-cli",
+};
+/// Databases.
+pub const PHP_MYSQL: Needed = Needed {
+    programs: &[
+        "/usr/lib/php/20220829/mysqli.so",
+        "/usr/lib/php/20240924/mysqli.so",
+    ],
+    package: "php-mysql",
+};
+/// Texts.
+pub const PHP_MBSTRING: Needed = Needed {
+    programs: &[
+        "/usr/lib/php/20220829/mbstring.so",
+        "/usr/lib/php/20240924/mbstring.so",
+    ],
+    package: "php-mbstring",
 };
 
 /// Apache's tool for password files.
@@ -73,12 +95,15 @@ pub const AUTHTEST: Needed = Needed {
 };
 
 /// Everything that some test runs.
-pub const ALL: [Needed; 14] = [
+pub const ALL: [Needed; 16] = [
     MARIADB,
     OPENSSL,
     MKPASSWD,
     DOVEADM,
+    CURL,
     PHP,
+    PHP_MYSQL,
+    PHP_MBSTRING,
     HTPASSWD,
     POSTFIXADMIN,
     TESTSASLAUTHD,
@@ -98,10 +123,6 @@ pub const ALL: [Needed; 14] = [
     Needed {
         programs: &["systemd-analyze"],
         package: "systemd",
-    },
-    Needed {
-        programs: &["curl"],
-        package: "curl",
     },
 ];
 
@@ -145,6 +166,63 @@ pub fn find(programs: &[&str]) -> Option<PathBuf> {
         .iter()
         .flat_map(|name| places.iter().map(move |place| place.join(name)))
         .find(|program| program.is_file())
+}
+
+/// Unpacks a package of Debian into `directory`, without installing it: for programs whose installation would set up
+/// services. It is downloaded once.
+///
+/// # Errors
+/// When it cannot be downloaded or unpacked.
+pub fn unpack(package: &str, directory: &Path) -> Result<()> {
+    let place = env::temp_dir().join(format!("postrider-packages-{}", geteuid()));
+    fs::create_dir_all(&place)?;
+    let lock = fs::File::create(place.join("lock"))?;
+    lock.lock().context("lock of the packages")?;
+    let downloaded = || -> Result<Option<PathBuf>> {
+        for entry in fs::read_dir(&place)? {
+            let name = entry?.file_name().to_string_lossy().into_owned();
+            if name.starts_with(&format!("{package}_")) && name.ends_with(".deb") {
+                return Ok(Some(place.join(name)));
+            }
+        }
+        Ok(None)
+    };
+    if downloaded()?.is_none() {
+        let download = || {
+            let mut command = Command::new("apt-get");
+            command.current_dir(&place).args(["download", "-q", package]);
+            command.stdin(Stdio::null()).output().context("run apt-get")
+        };
+        let mut output = download()?;
+        if !output.status.success() {
+            apt(&["update", "-q"])?;
+            output = download()?;
+        }
+        ensure!(
+            output.status.success(),
+            "apt-get download {package}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+    let file = downloaded()?.with_context(|| format!("apt-get has left no {package}"))?;
+    let mut unpack = Command::new("dpkg-deb");
+    unpack
+        .arg("--extract")
+        .arg(&file)
+        .arg(directory)
+        .stdin(Stdio::null());
+    let output = unpack.output().context("run dpkg-deb")?;
+    if !output.status.success() {
+        // Perhaps the download was cut; the next run gets it anew.
+        fs::remove_file(&file)?;
+    }
+    ensure!(
+        output.status.success(),
+        "dpkg-deb --extract {}: {}",
+        file.display(),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(())
 }
 
 /// `apt-get install`, with a policy that keeps Debian from starting services of the system.

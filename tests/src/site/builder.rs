@@ -26,6 +26,7 @@ pub struct SiteBuilder {
     backend: Backend,
     own_server: bool,
     usual_accounts: bool,
+    tables: bool,
     rows: String,
     settings: Settings,
     text: Vec<String>,
@@ -44,6 +45,7 @@ impl SiteBuilder {
             backend: Backend::SQLITE,
             own_server: false,
             usual_accounts: true,
+            tables: true,
             rows: String::new(),
             settings: Settings::default(),
             text: Vec::new(),
@@ -78,6 +80,14 @@ impl SiteBuilder {
     #[must_use]
     pub fn bare(mut self) -> Self {
         self.usual_accounts = false;
+        self
+    }
+
+    /// No tables at all: the test has them made by something else.
+    #[must_use]
+    pub fn without_tables(mut self) -> Self {
+        self.usual_accounts = false;
+        self.tables = false;
         self
     }
 
@@ -354,7 +364,9 @@ impl SiteBuilder {
                 self.settings.set("authd.mysql.database", name.clone());
             }
         }
-        database.load(self.backend)?;
+        if self.tables {
+            database.load(self.backend)?;
+        }
         if self.usual_accounts {
             let rows = std::mem::take(&mut self.rows);
             let with_accounts = SiteBuilder {
