@@ -112,6 +112,9 @@ pub enum SettingsError {
     /// There is no postmaster.
     #[error("[general] postmaster_address cannot be made of myhostname; set it")]
     Postmaster,
+    /// A statement of [authd.custom] is not one.
+    #[error("[authd.custom] {}", .0.message)]
+    Statement(config::TemplateError),
     /// The file with the database password cannot be used.
     #[error("[authd.mysql] password_file")]
     Password(#[source] config::SecretFileError),
@@ -159,7 +162,7 @@ impl Settings {
             },
             address_cache_time: authd.address_cache_time.get(),
             backend,
-            profile: Profile::new(config),
+            profile: Profile::new(config).map_err(SettingsError::Statement)?,
             replica: replica_settings(config),
             admin_mysql,
             auth_failure_delay: (

@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use config::{Config, Schema as Configured};
+use config::{Config, Schema as Configured, TemplateError};
 use sasl::password::{Reading, Unmarked};
 
 use crate::database::Database;
+use crate::database::custom::{Custom, Statements};
 use crate::database::ddl;
 use crate::database::domains_users::DomainsUsers;
 use crate::database::keyed::Probed;
@@ -24,13 +25,15 @@ pub enum Profile {
     DomainsUsers,
     /// `postfix_users` and others. Paths written in full are taken below this directory.
     PostfixTables(PathBuf),
+    /// The site's own, behind its own SQL.
+    Custom(Statements),
 }
 
 impl Profile {
-    /// As configured.
-    pub fn new(config: &Config) -> Self {
+    /// As configured. An error where a statement is not one, which the configuration finds before.
+    pub fn new(config: &Config) -> Result<Self, TemplateError> {
         let names = &config.authd.postfixadmin;
-        match config.authd.schema {
+        Ok(match config.authd.schema {
             Configured::Postfixadmin => {
                 let renamed = names.database_tables.iter();
                 Self::PostfixAdmin(TableNames {
@@ -44,7 +47,8 @@ impl Profile {
             Configured::PostfixTables => {
                 Self::PostfixTables(config.general.virtual_mailbox_base.as_path().to_owned())
             }
-        }
+            Configured::Custom => Self::Custom(Statements::new(&config.authd.custom, config.authd.backend)?),
+        })
     }
 
     /// The word in the configuration.
@@ -53,6 +57,7 @@ impl Profile {
             Self::PostfixAdmin(_) => "postfixadmin",
             Self::DomainsUsers => "domains-users",
             Self::PostfixTables(_) => "postfix-tables",
+            Self::Custom(_) => "custom",
         }
     }
 
@@ -60,7 +65,7 @@ impl Profile {
     pub fn tables(&self) -> Option<String> {
         match self {
             Self::PostfixAdmin(names) => Some(ddl::postfixadmin_4(names)),
-            Self::DomainsUsers | Self::PostfixTables(_) => None,
+            Self::DomainsUsers | Self::PostfixTables(_) | Self::Custom(_) => None,
         }
     }
 
@@ -68,7 +73,7 @@ impl Profile {
     /// guessed, or crypt(3) DES where ENCRYPT() filled it.
     pub fn unmarked_passwords(&self) -> Unmarked {
         match self {
-            Self::PostfixAdmin(_) => Unmarked::REFUSED,
+            Self::PostfixAdmin(_) | Self::Custom(_) => Unmarked::REFUSED,
             Self::DomainsUsers | Self::PostfixTables(_) => Unmarked::REFUSED.with(Reading::Des),
         }
     }
@@ -89,6 +94,7 @@ impl Profile {
                 let tables = PostfixTables::new(database, base.clone(), probed);
                 (Arc::new(tables), None)
             }
+            Self::Custom(statements) => (Arc::new(Custom::new(database, statements.clone())), None),
         }
     }
 }

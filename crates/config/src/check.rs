@@ -28,6 +28,13 @@ pub struct Checks<'n> {
     errors: &'n mut Vec<ConfigError>,
 }
 
+impl<'n> Checks<'n> {
+    /// For the rules of a part that is read apart from its section.
+    pub(crate) fn new(name: &'n str, node: &'n Node, errors: &'n mut Vec<ConfigError>) -> Self {
+        Self { name, node, errors }
+    }
+}
+
 impl Checks<'_> {
     /// Reports that `option` (of this section, with dots for tables in it) is wrong. The line is that of
     /// the option where it is written, else that of the section.

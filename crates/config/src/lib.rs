@@ -33,8 +33,9 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 pub use authd::{
-    Authd, Backend, Compat, DatabaseTls, MaildirLayout, Mechanism, Mysql, NewPasswords, PasswordExpiry,
-    PostfixadminTables, Rehash, Replica, Schema, TableName, TablePrefix, UnmarkedPasswords,
+    Authd, Backend, Compat, Custom, DatabaseTls, Lookup, Lookups, MaildirLayout, Mechanism, Mysql,
+    NewPasswords, Part, PasswordExpiry, Piece, PostfixadminTables, QueryTemplate, Rehash, Replica,
+    ResultFormat, Schema, SqlDialect, SqlPiece, TableName, TablePrefix, TemplateError, UnmarkedPasswords,
 };
 pub use check::{Checks, Section};
 pub use deliver::Deliver;
@@ -151,6 +152,9 @@ impl Config {
                         .filter_map(|(key, value)| Some((key, convert(value)?)));
                     Some(toml::Value::Table(entries.collect()))
                 }
+                serde_json::Value::Array(items) => Some(toml::Value::Array(
+                    items.into_iter().filter_map(convert).collect(),
+                )),
                 other => toml::Value::try_from(other).ok(),
             }
         }
@@ -214,7 +218,7 @@ impl Config {
         let config = Self {
             general: read_section(General::NAME, table(General::NAME), &mut errors),
             tls: read_section(Tls::NAME, table(Tls::NAME), &mut errors),
-            authd: read_section(Authd::NAME, table(Authd::NAME), &mut errors),
+            authd: Authd::read(table(Authd::NAME), &mut errors),
             smtpd: Smtpd::read(table(SmtpdOptions::NAME), &mut errors),
             qmgr: read_section(Qmgr::NAME, table(Qmgr::NAME), &mut errors),
             deliver: read_section(Deliver::NAME, table(Deliver::NAME), &mut errors),

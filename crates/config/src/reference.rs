@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::check::Section;
 use crate::schema::{self, OptionSchema};
 use crate::smtpd::{SERVICE_PRESETS, SmtpdOptions};
-use crate::{Authd, Deliver, General, Imapd, Pop3d, Qmgr, Tls};
+use crate::{Authd, Deliver, General, Imapd, Lookup, Lookups, Pop3d, Qmgr, Tls};
 
 /// A section with its options.
 pub(crate) struct SectionSchema {
@@ -54,6 +54,9 @@ pub fn markdown() -> String {
                 facts(option)
             );
         }
+        if section.name == Authd::NAME {
+            out.push_str(&custom_markdown());
+        }
         if section.name == SmtpdOptions::NAME {
             let _ = write!(
                 out,
@@ -61,6 +64,34 @@ pub fn markdown() -> String {
                 preset_tables()
             );
         }
+    }
+    out
+}
+
+/// `[authd.custom]`: the questions, and the options of each.
+fn custom_markdown() -> String {
+    let mut out = format!(
+        "\n### custom\n\n{CUSTOM_TEXT}\n\n```toml\n{CUSTOM_EXAMPLE}```\n\n\
+         | question | asked with | answer |\n|---|---|---|\n"
+    );
+    for question in Lookups::ALL {
+        let _ = writeln!(
+            out,
+            "| `{}` | {} | {} |",
+            question.as_str(),
+            question.key(),
+            question.result()
+        );
+    }
+    out.push_str("\nOptions of each question:\n");
+    for option in schema::options::<Lookup>() {
+        let _ = write!(
+            out,
+            "\n- `{}`: {} {}\n",
+            option.name,
+            option.description.replace('\n', " "),
+            facts(&option)
+        );
     }
     out
 }
@@ -78,7 +109,16 @@ pub fn json() -> Value {
         let options: Vec<Value> = section.options.iter().map(option).collect();
         json!({ "name": section.name, "description": section.description, "options": options })
     };
-    sections().into_iter().map(section).collect()
+    let lookups = schema::options::<Lookup>();
+    let custom = Lookups::ALL.into_iter().map(|question| {
+        let options: Vec<Value> = lookups.iter().map(option).collect();
+        json!({
+            "name": format!("{}.{}", Lookup::NAME, question.as_str()),
+            "description": format!("Asked with: {}. Answer: {}.", question.key(), question.result()),
+            "options": options,
+        })
+    });
+    sections().into_iter().map(section).chain(custom).collect()
 }
 
 /// Type, bounds and default on one line.
@@ -125,6 +165,12 @@ pub fn sample() -> String {
                 comment(&option.description),
                 if default.is_empty() { "" } else { " " }
             );
+        }
+        if section.name == Authd::NAME {
+            let _ = write!(out, "\n{}", comment(CUSTOM_TEXT));
+            for line in CUSTOM_EXAMPLE.lines() {
+                let _ = writeln!(out, "{}", format!("# {line}").trim_end());
+            }
         }
         if section.name == SmtpdOptions::NAME {
             let _ = write!(out, "\n{}", comment(PRESET_TEXT));
@@ -178,6 +224,24 @@ const SAMPLE_HEAD: &str = "\
 # Postrider: the configuration of all processes. Every option is shown with its default; remove the # to
 # change one. docs/configuration.md has types and bounds; `mailctl config check` checks this file.
 # Generated from crates/config.
+";
+
+const CUSTOM_TEXT: &str = "With `schema = \"custom\"` each question has SQL of your own, below [authd.custom] by the name \
+that Postfix has for it. The statements are those of mysql_table(5). A question may be a list of tables, \
+which are asked in their order until one has an answer. docs/schemas.md has complete examples.";
+
+const CUSTOM_EXAMPLE: &str = "\
+[authd.custom.virtual_mailbox_domains]
+query = \"SELECT domain FROM domain WHERE domain = '%s' AND active = 1\"
+
+[[authd.custom.virtual_alias_maps]]
+query = \"SELECT goto FROM alias WHERE address = '%s' AND active = 1\"
+
+[[authd.custom.virtual_alias_maps]]
+query = \"SELECT email FROM users WHERE email = '%s'\"
+
+[authd.custom.password_query]
+query = \"SELECT password, active FROM mailbox WHERE username = '%s'\"
 ";
 
 const PRESET_TEXT: &str = "These services exist without being written down; a table of the same name changes \

@@ -243,7 +243,7 @@ impl Smtpd {
         let mut common = node.clone();
         let own_services = match &mut common.content {
             Content::Table(entries) => entries.remove("service"),
-            Content::Leaf(_) => None,
+            Content::List(_) | Content::Leaf(_) => None,
         };
         let before = errors.len();
         let options: SmtpdOptions = read_section(SmtpdOptions::NAME, &common, errors);

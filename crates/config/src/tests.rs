@@ -379,3 +379,118 @@ fn mentions(text: &str, name: &str) -> bool {
         name.ends_with('(') || !(next.is_alphanumeric() || next == '_')
     })
 }
+
+/// `[authd]` with the needed questions, and this after them.
+fn custom(more: &str) -> String {
+    format!(
+        "[authd]\nschema = \"custom\"\nbackend = \"mysql\"\n\
+         [authd.custom.virtual_mailbox_domains]\nquery = \"SELECT 1 FROM d WHERE d = '%s'\"\n\
+         [authd.custom.virtual_mailbox_maps]\ntable = \"m\"\nselect_field = \"maildir\"\nwhere_field = \"a\"\n\
+         [authd.custom.password_query]\nquery = \"SELECT password FROM m WHERE a = '%s'\"\n{more}"
+    )
+}
+
+#[test]
+fn statements_of_a_site_are_read_in_order() {
+    let more = "[[authd.custom.virtual_alias_maps]]\nquery = \"SELECT 1\"\n\
+                [[authd.custom.virtual_alias_maps]]\nquery = \"SELECT 2\"\nexpansion_limit = 5\n";
+    let config = Config::from_toml(&custom(more)).unwrap();
+    let maps = config.authd.custom.of(Lookups::VirtualAliasMaps);
+    assert_eq!(maps.len(), 2);
+    assert_eq!(
+        (maps[0].query.as_deref(), maps[1].expansion_limit),
+        (Some("SELECT 1"), 5)
+    );
+    let legacy = &config.authd.custom.of(Lookups::VirtualMailboxMaps)[0];
+    let template = legacy.template(SqlDialect::Mysql).unwrap();
+    assert_eq!(template.parts().collect::<Vec<_>>(), [Part::Whole]);
+    let again = Config::from_toml(&config.to_toml()).unwrap();
+    assert_eq!(again.authd.custom, config.authd.custom);
+}
+
+#[test]
+fn faults_of_statements_name_their_line() {
+    let more = "[[authd.custom.virtual_alias_maps]]\nquery = \"SELECT 1\"\n\
+                [[authd.custom.virtual_alias_maps]]\nquery = \"x = '%n'\"\n\
+                [authd.custom.relocated_map]\nquery = \"SELECT 1\"\n\
+                [authd.custom.relay_domains]\nquery = \"SELECT '%d'\"\nresult_fromat = \"%s\"\n\
+                [authd.custom.alias_domain]\nquery = \"SELECT '%d'\"\n\
+                [authd.custom.alias_maps]\ntable = \"t\"\n\
+                [authd.custom.vacation]\nquery = \"SELECT 1\"\nresult_format = \"x%sx\"\n";
+    let first = custom("").lines().count();
+    let expected = [
+        (
+            4,
+            "virtual_alias_maps.query: %n is an expansion of Dovecot (write %u for the part before the @, %d for the domain, %s for all)",
+        ),
+        (
+            5,
+            "relocated_map: there is no such question (did you mean relocated_maps?)",
+        ),
+        (
+            9,
+            "relay_domains.result_fromat: there is no such option (did you mean result_format?)",
+        ),
+        (
+            11,
+            "alias_domain.query: alias_domain is asked with a domain, which has no part behind an @ (write %s for the domain, and no option domain)",
+        ),
+        (
+            12,
+            "alias_maps.select_field: there is no query, and this part of one is missing (write query = \"SELECT ...\")",
+        ),
+        (
+            12,
+            "alias_maps.where_field: there is no query, and this part of one is missing (write query = \"SELECT ...\")",
+        ),
+        (
+            16,
+            "vacation.result_format: the columns are read by their names (shape them in the statement)",
+        ),
+    ];
+    let expected: Vec<String> = expected
+        .iter()
+        .map(|(line, text)| format!("{}: authd.custom.{text}", first + line))
+        .collect();
+    assert_eq!(faults(&custom(more)), expected);
+}
+
+#[test]
+fn statements_that_are_missing_or_not_used_are_told() {
+    let found = faults("[authd]\nschema = \"custom\"\n");
+    assert_eq!(found.len(), 3, "{found:?}");
+    assert!(
+        found[0].contains("write [authd.custom.virtual_mailbox_domains] with a query"),
+        "{found:?}"
+    );
+    let found = faults("[authd.custom.alias_maps]\nquery = \"SELECT 1\"\n");
+    assert!(
+        found[0].starts_with("1: authd.custom: these statements are used with"),
+        "{found:?}"
+    );
+    let users = "[authd.custom.password_query]\nquery = \"SELECT password FROM m WHERE n = '%u'\"\n";
+    let found = faults(&custom("").replace(
+        "[authd.custom.password_query]\nquery = \"SELECT password FROM m WHERE a = '%s'\"\n",
+        users,
+    ));
+    assert!(
+        found[0].contains("users of the same name in all domains"),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn tables_with_other_names() {
+    let text = "[authd.postfixadmin]\ndatabase_prefix = \"mail_\"\ndatabase_tables = [\"mailbox=users\"]\n";
+    let config = Config::from_toml(text).unwrap();
+    let names = &config.authd.postfixadmin;
+    assert_eq!(names.database_prefix.as_str(), "mail_");
+    assert_eq!(
+        (names.database_tables[0].usual(), names.database_tables[0].own()),
+        ("mailbox", "users")
+    );
+    for bad in ["mailbos=users", "mailbox", "mailbox=a`b", "mailbox="] {
+        let found = faults(&format!("[authd.postfixadmin]\ndatabase_tables = [\"{bad}\"]\n"));
+        assert_eq!(found.len(), 1, "{bad}");
+    }
+}

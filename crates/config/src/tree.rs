@@ -30,6 +30,8 @@ pub(crate) struct Node {
 #[derive(Debug, Clone)]
 pub(crate) enum Content {
     Table(BTreeMap<String, Node>),
+    /// A list of tables, `[[name]]`; as a value it is replaced whole.
+    List(Vec<Node>),
     Leaf(toml::Value),
 }
 
@@ -71,7 +73,7 @@ impl Node {
     pub(crate) fn entries(&self) -> Option<&BTreeMap<String, Node>> {
         match &self.content {
             Content::Table(entries) => Some(entries),
-            Content::Leaf(_) => None,
+            Content::List(_) | Content::Leaf(_) => None,
         }
     }
 
@@ -102,6 +104,7 @@ impl Node {
     pub(crate) fn value(&self) -> toml::Value {
         match &self.content {
             Content::Leaf(value) => value.clone(),
+            Content::List(items) => toml::Value::Array(items.iter().map(Node::value).collect()),
             Content::Table(entries) => toml::Value::Table(
                 entries
                     .iter()
@@ -121,7 +124,7 @@ impl Node {
     pub(crate) fn leaves(&self) -> Vec<(Vec<String>, &Node)> {
         fn walk<'n>(node: &'n Node, path: &mut Vec<String>, out: &mut Vec<(Vec<String>, &'n Node)>) {
             match &node.content {
-                Content::Leaf(_) => out.push((path.clone(), node)),
+                Content::List(_) | Content::Leaf(_) => out.push((path.clone(), node)),
                 Content::Table(entries) => {
                     for (key, node) in entries {
                         path.push(key.clone());
@@ -149,6 +152,19 @@ fn convert_table(table: &DeTable<'_>, lines: &Lines<'_>) -> Content {
 fn convert(key: &Range<usize>, value: &Spanned<DeValue<'_>>, lines: &Lines<'_>) -> Node {
     let content = match value.get_ref() {
         DeValue::Table(table) => convert_table(table, lines),
+        DeValue::Array(items)
+            if !items.is_empty()
+                && items
+                    .iter()
+                    .all(|item| matches!(item.get_ref(), DeValue::Table(_))) =>
+        {
+            Content::List(
+                items
+                    .iter()
+                    .map(|item| convert(&item.span(), item, lines))
+                    .collect(),
+            )
+        }
         other => Content::Leaf(convert_leaf(other)),
     };
     Node {

@@ -1,5 +1,6 @@
 //! A database with the tables: two drivers behind one trait, the `postfixadmin` schema profile on top.
 
+pub mod custom;
 pub mod ddl;
 pub mod domains_users;
 pub mod keyed;

@@ -1,27 +1,33 @@
 //! `[authd]`: the database of domains, mailboxes and aliases, and logins.
 
 mod compat;
+mod custom;
 mod logins;
 mod mysql;
 mod passwords;
 mod replica;
 mod schema;
+mod template;
 
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::check::{Checks, Section};
+use crate::check::{Checks, Section, read_section};
+use crate::error::ConfigError;
 use crate::general::General;
+use crate::tree::{Content, Node};
 use crate::types::{AbsolutePath, DurationText, HostName};
 
 pub use self::compat::Compat;
+pub use self::custom::{Custom, Lookup, Lookups};
 pub use self::logins::{Mechanism, PasswordExpiry, Rehash};
 pub use self::mysql::{DatabaseTls, Mysql};
 pub use self::passwords::{NewPasswords, UnmarkedPasswords};
 pub use self::replica::Replica;
 pub use self::schema::{PostfixadminTables, Schema, TableName, TablePrefix};
+pub use self::template::{Part, Piece, QueryTemplate, ResultFormat, SqlDialect, SqlPiece, TemplateError};
 
 /// The database of domains, mailboxes and aliases, and logins.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -30,11 +36,15 @@ pub struct Authd {
     /// Where domains, mailboxes and aliases are kept: `sqlite` (a file) or `mysql` (MySQL or MariaDB servers).
     pub backend: Backend,
     /// The tables: `postfixadmin` (PostfixAdmin 2.1 to 4, whatever columns there are), `domains-users` (domains,
-    /// forwardings, transport, users), or `postfix-tables` (postfix_users, postfix_virtual, postfix_transport and
-    /// others). See docs/schemas.md.
+    /// forwardings, transport, users), `postfix-tables` (postfix_users, postfix_virtual, postfix_transport and
+    /// others), or `custom` (your own SQL, below). See docs/schemas.md.
     pub schema: Schema,
     /// What PostfixAdmin's tables are called.
     pub postfixadmin: PostfixadminTables,
+    /// The statements of a site with tables of its own. Read apart from the other options, because each
+    /// question is a table or a list of tables.
+    #[schemars(skip)]
+    pub custom: Custom,
     /// File of the SQLite directory; made on first use. Default: `directory.sqlite` in `state_dir`.
     pub sqlite_file: Option<AbsolutePath>,
     /// The MySQL or MariaDB server; used with `backend = "mysql"`.
@@ -142,12 +152,23 @@ pub enum Backend {
     Mysql,
 }
 
+impl Backend {
+    /// The SQL that it speaks.
+    pub fn dialect(self) -> SqlDialect {
+        match self {
+            Self::Mysql => SqlDialect::Mysql,
+            Self::Sqlite => SqlDialect::Sqlite,
+        }
+    }
+}
+
 impl Default for Authd {
     fn default() -> Self {
         Self {
             backend: Backend::Sqlite,
             schema: Schema::Postfixadmin,
             postfixadmin: PostfixadminTables::default(),
+            custom: Custom::default(),
             sqlite_file: None,
             mysql: Mysql::default(),
             replica: Replica::default(),
@@ -177,6 +198,34 @@ impl Default for Authd {
 }
 
 impl Authd {
+    /// Reads `[authd]` with `[authd.custom]`.
+    pub(crate) fn read(node: &Node, errors: &mut Vec<ConfigError>) -> Self {
+        let mut common = node.clone();
+        let custom = match &mut common.content {
+            Content::Table(entries) => entries.remove("custom"),
+            Content::List(_) | Content::Leaf(_) => None,
+        };
+        let before = errors.len();
+        let mut section: Self = read_section(Self::NAME, &common, errors);
+        if let Some(custom) = custom {
+            section.custom = Custom::read(&custom, section.backend, errors);
+        }
+        if errors.len() > before {
+            return section;
+        }
+        let mut checks = Checks::new(Self::NAME, node, errors);
+        match section.schema {
+            Schema::Custom => section.custom.check_needed(&mut checks),
+            _ if section.custom.is_empty() => {}
+            _ => checks.add(
+                "custom",
+                "these statements are used with schema = \"custom\" only".to_owned(),
+                "set that, or take them out",
+            ),
+        }
+        section
+    }
+
     /// The SQLite file.
     pub fn sqlite_path(&self, general: &General) -> PathBuf {
         match &self.sqlite_file {

@@ -20,6 +20,8 @@ pub enum Schema {
     DomainsUsers,
     /// postfix_users, postfix_virtual, postfix_transport...
     PostfixTables,
+    /// The site's own SQL.
+    Custom,
 }
 
 /// What PostfixAdmin's tables are called; used with `schema = "postfixadmin"`.
