@@ -1,4 +1,4 @@
-//! `mailctl auth test`: try a login as a mail program would, without one.
+//! `mailctl auth`: try a login as a mail program would, without one; what authd remembers of logins.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -7,6 +7,7 @@ use clap::{Subcommand, ValueEnum};
 use mail_types::{Address, Secret, SessionId};
 use serde_json::json;
 
+use crate::auth_reports;
 use crate::error::Failure;
 use crate::output::clean;
 use crate::password::PasswordArgs;
@@ -25,6 +26,24 @@ pub(crate) enum Command {
         #[command(flatten)]
         password: PasswordArgs,
     },
+    /// Failed logins of the last 15 minutes: who, from where, how many, and how long the next failure waits
+    Failures {
+        /// At most so many, the latest first
+        #[arg(long, default_value_t = 1_000)]
+        limit: u32,
+    },
+    /// Forget the failures of an address, a network or a login, so that nobody waits for them any more
+    Unban {
+        /// `192.0.2.7`, `2001:db8::/32` or `alice@example.com`
+        target: String,
+    },
+    /// Who logs in with which mechanism: CRAM-MD5 and DIGEST-MD5 need passwords stored in clear, PLAIN and LOGIN
+    /// show the password to the server
+    Mechanisms {
+        /// Only who still uses CRAM-MD5, DIGEST-MD5, or PLAIN and LOGIN without keys for SCRAM
+        #[arg(long)]
+        weak: bool,
+    },
 }
 
 /// The services that log users in.
@@ -39,7 +58,7 @@ pub(crate) enum Service {
 }
 
 impl Service {
-    fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Smtp => "smtp",
             Self::Imap => "imap",
@@ -50,11 +69,24 @@ impl Service {
 
 /// Runs it.
 pub(crate) async fn run(command: Command, session: &Session) -> Result<(), Failure> {
-    let Command::Test {
-        login,
-        service,
-        password,
-    } = command;
+    match command {
+        Command::Test {
+            login,
+            service,
+            password,
+        } => test(login, service, &password, session).await,
+        Command::Failures { limit } => auth_reports::failures(limit, session).await,
+        Command::Unban { target } => auth_reports::unban(&target, session).await,
+        Command::Mechanisms { weak } => auth_reports::mechanisms(weak, session).await,
+    }
+}
+
+async fn test(
+    login: Address,
+    service: Service,
+    password: &PasswordArgs,
+    session: &Session,
+) -> Result<(), Failure> {
     let authd = session.authd()?;
     let password = password.read(false)?;
     let here = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
@@ -106,7 +138,7 @@ fn verdict(step: LoginStep, login: &Address, session: &Session) -> Result<(), Fa
 }
 
 /// An id under which the attempt is found in the decision log.
-fn new_session() -> Result<SessionId, Failure> {
+pub(crate) fn new_session() -> Result<SessionId, Failure> {
     let mut random = [0; 16];
     getrandom::fill(&mut random).map_err(|error| Failure::internal(format!("no randomness: {error}")))?;
     let millis = jiff::Timestamp::now().as_millisecond();

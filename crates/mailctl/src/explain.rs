@@ -14,6 +14,7 @@ use mail_types::{Address, ReversePath};
 use serde::Serialize;
 
 use crate::error::{Failure, REFUSED, TRY_LATER};
+use crate::explain_login::{self, LoginArgs};
 use crate::output::{Output, clean, size, wrapped};
 use crate::session::Session;
 
@@ -22,6 +23,8 @@ use crate::session::Session;
 pub(crate) enum Command {
     /// What becomes of mail to an address: every question, the row that answered it, the verdict, the way
     Rcpt(RcptArgs),
+    /// What becomes of a login: every question, the row or rule that answered it, the verdict
+    Login(LoginArgs),
 }
 
 /// Whom mail is for, and who brings it.
@@ -126,7 +129,10 @@ enum Outcome {
 
 /// Runs it.
 pub(crate) async fn run(command: Command, session: &Session) -> Result<(), Failure> {
-    let Command::Rcpt(args) = command;
+    let args = match command {
+        Command::Rcpt(args) => args,
+        Command::Login(args) => return explain_login::run(args, session).await,
+    };
     let recipient = match args.recipient.as_str() {
         name if name.eq_ignore_ascii_case("postmaster") => Recipient::Postmaster,
         text => Recipient::Address(Address::parse(text).map_err(|error| {

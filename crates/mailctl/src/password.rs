@@ -94,6 +94,11 @@ fn generate(random: impl Fn(&mut [u8]) -> Result<(), Failure>) -> Result<String,
 }
 
 impl PasswordArgs {
+    /// Whether an option says where it is.
+    pub(crate) fn is_given(&self) -> bool {
+        self.password_stdin || self.password_file.is_some()
+    }
+
     /// Reads it. A new password is asked for twice.
     pub(crate) fn read(&self, new: bool) -> Result<Secret, Failure> {
         let password = if self.password_stdin {

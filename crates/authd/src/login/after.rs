@@ -84,21 +84,9 @@ impl Shared {
             at: self.now(),
         };
         self.state.write(write);
-        let update = Statement::new(
-            "UPDATE mailbox SET password = ? WHERE username = ? AND password = ?",
-            vec![
-                Arg::Secret(column.clone()),
-                row.mailbox.username.as_str().into(),
-                Arg::Secret(row.password.clone()),
-            ],
-        )
-        .one();
-        let result = match follow_up.site.panel() {
-            Ok(tables) => tables.database().transaction(vec![update]).await,
-            Err(error) => Err(error),
-        };
+        let result = replace(follow_up, &column).await;
         match result {
-            Ok(_) => {
+            Ok(()) => {
                 let after = column
                     .expose_str()
                     .and_then(|text| Stored::parse(text, follow_up.unmarked).ok());
@@ -175,6 +163,24 @@ impl Shared {
             self.events.emit(About::process(), kind);
         }
     }
+}
+
+/// Puts the new column in the place of the old one, if that is still there. The tables may have other names
+/// (PostfixAdmin's `database_prefix`).
+async fn replace(follow_up: &FollowUp, column: &Secret) -> Result<(), DbError> {
+    let tables = follow_up.site.panel()?;
+    let mailbox = tables.schema().await?.table("mailbox");
+    let update = Statement::new(
+        format!("UPDATE {mailbox} SET password = ? WHERE username = ? AND password = ?"),
+        vec![
+            Arg::Secret(column.clone()),
+            follow_up.row.mailbox.username.as_str().into(),
+            Arg::Secret(follow_up.row.password.clone()),
+        ],
+    )
+    .one();
+    tables.database().transaction(vec![update]).await?;
+    Ok(())
 }
 
 /// What binds keys to a stored password.

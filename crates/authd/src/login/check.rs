@@ -110,9 +110,8 @@ impl Attempt {
         let site = self.shared.sites.current();
         // What is no address reaches no database.
         let Some(address) = address(login, &site) else {
-            return Err(self
-                .denied(Some(login), "the login is not an address", false)
-                .await);
+            // Nor the log: who types into the wrong field types his password.
+            return Err(self.denied(None, "the login is not an address", false).await);
         };
         let key = address.lookup_key();
         let known = self.context.trusted || self.is_known(&key).await;

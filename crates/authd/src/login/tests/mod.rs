@@ -1,9 +1,14 @@
 //! Logins over a SQLite file: what decides, what is remembered, what is trouble.
 
+mod mechanisms;
+mod rows;
+mod throttling;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use auth_api::sasl::{LoginContext, LoginStep, TlsState};
+use auth_api::Role;
+use auth_api::sasl::{LoginContext, LoginQuery, LoginStep, TlsState, Validity};
 use auth_api::server::{Exchange as _, Logins as _};
 use config::Config;
 use daemon::ManualClock;
@@ -20,20 +25,19 @@ struct Bench {
     sites: Arc<Sites>,
     clock: ManualClock,
     events: events::Memory,
-    _dir: tempfile::TempDir,
+    state: Arc<State>,
+    dir: tempfile::TempDir,
 }
 
 impl Bench {
     /// d.test with a mailbox u whose column is this.
     async fn with(column: &str) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let config = Config::from_toml(&format!(
-            "[general]\nmyhostname = \"mail.d.test\"\nstate_dir = \"{}\"\n",
-            dir.path().display()
-        ))
-        .unwrap();
-        let (log, events) = Log::memory("authd");
-        let site = Site::open(Settings::new(&config).unwrap(), &log, &daemon::Clock::system()).unwrap();
+        Self::configured(column, "").await
+    }
+
+    /// The same with more configuration.
+    async fn configured(column: &str, extra: &str) -> Self {
+        let bench = Self::open(tempfile::tempdir().unwrap(), extra);
         let statements = vec![
             Statement::new(
                 "INSERT INTO domain(domain, description, transport) VALUES ('d.test', '', 'virtual')",
@@ -45,24 +49,44 @@ impl Bench {
                 vec![column.into()],
             ),
         ];
-        site.panel()
-            .unwrap()
-            .database()
-            .transaction(statements)
-            .await
-            .unwrap();
+        let site = bench.sites.current();
+        let database = site.panel().unwrap().database();
+        database.transaction(statements).await.unwrap();
+        bench
+    }
+
+    fn open(dir: tempfile::TempDir, extra: &str) -> Self {
+        let config = Config::from_toml(&format!(
+            "[general]\nmyhostname = \"mail.d.test\"\nstate_dir = \"{}\"\n{extra}",
+            dir.path().display()
+        ))
+        .unwrap();
+        let (log, events) = Log::memory("authd");
+        let site = Site::open(Settings::new(&config).unwrap(), &log, &daemon::Clock::system()).unwrap();
         let sites = Arc::new(Sites::new(site));
         let clock = ManualClock::new(std::time::SystemTime::UNIX_EPOCH);
         let state = Arc::new(State::open(&dir.path().join("authd.sqlite"), 0).unwrap());
         let hashing = Arc::new(Hashing::new(64));
-        let logins = Logins::new(sites.clone(), hashing, state, log, clock.clock()).unwrap();
+        let logins = Logins::new(sites.clone(), hashing, state.clone(), log, clock.clock()).unwrap();
         Self {
             logins,
             sites,
             clock,
             events,
-            _dir: dir,
+            state,
+            dir,
         }
+    }
+
+    /// The next process on the same files.
+    async fn restart(self) -> Self {
+        self.state.close();
+        Self::open(self.dir, "")
+    }
+
+    /// The decision log as text.
+    fn log(&self) -> String {
+        format!("{:?}", self.events.all())
     }
 
     async fn sql(&self, sql: &str) {
@@ -78,25 +102,37 @@ impl Bench {
     }
 
     async fn login(&self, login: &str, password: &str) -> LoginStep {
-        let context = LoginContext {
-            service: "smtp".into(),
-            peer: "192.0.2.1:1".parse().unwrap(),
-            local: "192.0.2.2:587".parse().unwrap(),
-            session: SessionId::new(1, 1),
-            tls: Some(TlsState {
-                version: "TLSv1.3".into(),
-                cipher: String::new(),
-                tls_exporter: vec![],
-                tls_server_end_point: vec![],
-                client_names: vec![],
-            }),
-            trusted: false,
-        };
+        self.plain(context(), login, password).await
+    }
+
+    async fn plain(&self, context: LoginContext, login: &str, password: &str) -> LoginStep {
         let mut exchange = self.logins.begin(context, "PLAIN");
         exchange
             .step(Some(Secret::new(format!("\0{login}\0{password}"))))
             .await
     }
+}
+
+/// A connection with TLS that nothing can be bound to.
+fn context() -> LoginContext {
+    LoginContext {
+        service: "smtp".into(),
+        peer: "192.0.2.1:1".parse().unwrap(),
+        local: "192.0.2.2:587".parse().unwrap(),
+        session: SessionId::new(1, 1),
+        tls: Some(TlsState {
+            version: "TLSv1.3".into(),
+            cipher: String::new(),
+            tls_exporter: vec![],
+            tls_server_end_point: vec![],
+            client_names: vec![],
+        }),
+        trusted: false,
+    }
+}
+
+fn is_granted(step: &LoginStep) -> bool {
+    matches!(step, LoginStep::Success(_))
 }
 
 fn is_denied(step: &LoginStep) -> bool {
