@@ -41,8 +41,10 @@ impl Bench {
                 let password = dir.path().join("password");
                 std::fs::write(&password, format!("{PASSWORD}\n"))?;
                 std::fs::set_permissions(&password, std::os::unix::fs::PermissionsExt::from_mode(0o400))?;
+                // What is tested is the database alone: nothing may answer in its place.
                 format!(
-                    "[authd]\nbackend = \"mysql\"\n[authd.mysql]\nhosts = [\"unix:{}\"]\nuser = \"{USER}\"\n\
+                    "[authd]\nbackend = \"mysql\"\naddress_cache_time = \"0s\"\n[authd.replica]\nenabled = false\n\
+                     [authd.mysql]\nhosts = [\"unix:{}\"]\nuser = \"{USER}\"\n\
                      password_file = \"{}\"\ndatabase = \"{name}\"\n",
                     server.socket().display(),
                     password.display()

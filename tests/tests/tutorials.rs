@@ -393,6 +393,7 @@ fn t2_10_nothing_bounces_while_the_database_is_away() -> Result<()> {
         .own_server()
         .world(&world.dns, SINK_PORT)
         .set("smtpd.direct_delivery_recipient_limit", 0)
+        .set("authd.replica.enabled", false)
         .run(|site| {
             // deliver is away, so the message waits in the queue; then the database goes away too.
             site.kill("deliver")?;
