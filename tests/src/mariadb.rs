@@ -6,6 +6,7 @@
 
 use std::env;
 use std::fs::{self, File};
+use std::net::TcpListener;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -83,6 +84,29 @@ impl Server {
         };
         server.start()?;
         Ok(server)
+    }
+
+    /// A server of one's own that listens on TCP too, on a free port of `127.0.0.1`, with these further arguments
+    /// (TLS, read-only...).
+    ///
+    /// # Errors
+    /// As [`Server::private`].
+    pub fn with_network(directory: &Path, further: &[String]) -> Result<(Self, u16)> {
+        let program = prepare(directory)?;
+        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let mut arguments = arguments(directory, false)?;
+        arguments.retain(|argument| argument != "--skip-networking");
+        arguments.push("--bind-address=127.0.0.1".to_owned());
+        arguments.push(format!("--port={port}"));
+        arguments.extend_from_slice(further);
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let process = Process::new("mariadbd", program, &arguments, None, directory.join("log"));
+        let mut server = Self {
+            socket: directory.join("sock"),
+            process: Some(process),
+        };
+        server.start()?;
+        Ok((server, port))
     }
 
     /// The Unix socket that clients connect to.

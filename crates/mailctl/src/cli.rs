@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use crate::{
-    administrator, alias, alias_domain, auth, check, config_command, domain, explain, fetchmail, mailbox,
-    panel_log, queue, trace, vacation,
+    administrator, alias, alias_domain, auth, check, config_command, directory, domain, explain, fetchmail,
+    mailbox, panel_log, queue, trace, vacation,
 };
 
 /// Administer Postrider: domains, mailboxes and aliases, the queue, the life of a message
@@ -49,6 +49,9 @@ pub(crate) enum Command {
     Fetchmail(fetchmail::Command),
     /// What administrators did, here and in PostfixAdmin
     Log(panel_log::Args),
+    /// Where the rows come from: the database, or the copy for the time without it
+    #[command(subcommand)]
+    Directory(directory::Command),
     /// Mail that waits
     #[command(subcommand)]
     Queue(queue::Command),

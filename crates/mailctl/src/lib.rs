@@ -30,6 +30,7 @@ mod auth_reports;
 mod check;
 mod cli;
 mod config_command;
+mod directory;
 mod domain;
 mod error;
 mod explain;
@@ -86,6 +87,7 @@ async fn run(command: Command, session: &Session) -> Result<(), Failure> {
         Command::Admin(command) => administrator::run(command, session).await,
         Command::Fetchmail(command) => fetchmail::run(command, session).await,
         Command::Log(args) => panel_log::run(&args, session).await,
+        Command::Directory(command) => directory::run(command, session).await,
         Command::Queue(command) => queue::run(command, session).await,
         Command::Trace(args) => trace::run(&args, session),
         Command::Explain(command) => explain::run(command, session).await,

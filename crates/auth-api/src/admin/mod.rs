@@ -2,6 +2,7 @@
 
 mod accounts;
 mod panel;
+mod state;
 
 use mail_types::{Address, Domain, Secret};
 
@@ -9,6 +10,9 @@ pub use self::accounts::{
     AdministratorRecord, AdministratorUpdate, AppPasswordRecord, NewAdministrator, NewAppPassword,
 };
 pub use self::panel::{FetchmailRecord, LogEntry, VacationRecord};
+pub use self::state::{
+    DatabaseServer, DatabaseTrouble, DirectoryState, ReplicaPass, ReplicaState, ReplicaTable,
+};
 
 /// A row of `domain`.
 #[derive(Debug, Clone, PartialEq, Eq)]

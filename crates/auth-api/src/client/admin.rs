@@ -8,8 +8,8 @@ use super::link::Retry;
 use super::{Client, MAX_ANSWER};
 use crate::admin::{
     AdminError, AdministratorRecord, AdministratorUpdate, AliasDomainRecord, AliasDomainUpdate, AliasRecord,
-    AliasUpdate, AppPasswordRecord, DomainRecord, DomainUpdate, FetchmailRecord, LogEntry, MailboxRecord,
-    MailboxUpdate, NewAdministrator, NewAppPassword, NewMailbox, VacationRecord,
+    AliasUpdate, AppPasswordRecord, DirectoryState, DomainRecord, DomainUpdate, FetchmailRecord, LogEntry,
+    MailboxRecord, MailboxUpdate, NewAdministrator, NewAppPassword, NewMailbox, VacationRecord,
 };
 use crate::convert::Malformed;
 use crate::convert::admin::{
@@ -242,6 +242,28 @@ impl Client {
     pub async fn log(&self, domain: Option<&Domain>, limit: u32) -> Result<Vec<LogEntry>, Unavailable> {
         let domain = domain.map(ToString::to_string).unwrap_or_default();
         list!(self, list_log, pb::ListLogRequest { domain, limit })
+    }
+
+    /// Where the rows come from now.
+    pub async fn directory_state(&self) -> Result<DirectoryState, Unavailable> {
+        let call = async |channel, request| admin(channel).directory_status(request).await;
+        let questions = &self.inner.questions;
+        let (request, trace) = (pb::DirectoryStatusRequest {}, Trace::default());
+        let answer = questions
+            .call(request, trace, ADMIN_TIMEOUT, Retry::Yes, call)
+            .await?;
+        answer.try_into().map_err(malformed)
+    }
+
+    /// Begins to bring the copy up to date; the answer is the state meanwhile.
+    pub async fn refresh_directory(&self) -> Result<DirectoryState, Unavailable> {
+        let call = async |channel, request| admin(channel).refresh_directory(request).await;
+        let questions = &self.inner.questions;
+        let (request, trace) = (pb::RefreshDirectoryRequest {}, Trace::default());
+        let answer = questions
+            .call(request, trace, ADMIN_TIMEOUT, Retry::Yes, call)
+            .await?;
+        answer.try_into().map_err(malformed)
     }
 }
 

@@ -7,6 +7,7 @@ pub mod directory;
 mod explain;
 pub mod panel;
 pub mod sasl;
+pub mod state;
 
 use mail_types::{Address, Domain};
 

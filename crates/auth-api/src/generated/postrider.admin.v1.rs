@@ -423,6 +423,111 @@ pub struct LogEntry {
     #[prost(string, tag = "5")]
     pub data: ::prost::alloc::string::String,
 }
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DirectoryStatusRequest {}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RefreshDirectoryRequest {}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct DirectoryState {
+    /// The schema, e.g. `postfixadmin`.
+    #[prost(string, tag = "1")]
+    pub schema: ::prost::alloc::string::String,
+    /// The servers, in the order in which they are asked; none where the tables are a file.
+    #[prost(message, repeated, tag = "2")]
+    pub servers: ::prost::alloc::vec::Vec<DatabaseServer>,
+    /// Absent: there is no copy, or it is switched off.
+    #[prost(message, optional, tag = "3")]
+    pub replica: ::core::option::Option<Replica>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DatabaseServer {
+    /// As `\[authd.mysql\] hosts` has it.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// How long it has not worked, in milliseconds; absent: it works, as far as is known.
+    #[prost(uint64, optional, tag = "2")]
+    pub away_ms: ::core::option::Option<u64>,
+    /// Why not.
+    #[prost(string, tag = "3")]
+    pub error: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Replica {
+    /// Where it lies.
+    #[prost(string, tag = "1")]
+    pub path: ::prost::alloc::string::String,
+    /// Absent: the database answers.
+    #[prost(message, optional, tag = "2")]
+    pub trouble: ::core::option::Option<DatabaseTrouble>,
+    /// Whether known rows would come from it if the database went away now.
+    #[prost(bool, tag = "3")]
+    pub usable: bool,
+    /// When the last pass over the tables began that succeeded, seconds since 1970; 0: never.
+    #[prost(int64, tag = "4")]
+    pub read_at: i64,
+    /// The same of the last one that read everything.
+    #[prost(int64, tag = "5")]
+    pub whole_at: i64,
+    /// How old it may get, in seconds.
+    #[prost(uint64, tag = "6")]
+    pub max_age: u64,
+    /// Bytes.
+    #[prost(uint64, tag = "7")]
+    pub size: u64,
+    #[prost(message, repeated, tag = "8")]
+    pub tables: ::prost::alloc::vec::Vec<ReplicaTable>,
+    /// The last pass of this process; absent: none yet.
+    #[prost(message, optional, tag = "9")]
+    pub last: ::core::option::Option<ReplicaPass>,
+    /// Until the next pass, in milliseconds.
+    #[prost(uint64, optional, tag = "10")]
+    pub next_ms: ::core::option::Option<u64>,
+    /// How many passes were asked for.
+    #[prost(uint64, tag = "11")]
+    pub requested: u64,
+    /// The last of those that was served.
+    #[prost(uint64, tag = "12")]
+    pub served: u64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DatabaseTrouble {
+    /// How long the database has not answered, in milliseconds.
+    #[prost(uint64, tag = "1")]
+    pub for_ms: u64,
+    /// What it said, or did not.
+    #[prost(string, tag = "2")]
+    pub reason: ::prost::alloc::string::String,
+    /// Answers given from the copy since then.
+    #[prost(uint64, tag = "3")]
+    pub answers: u64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReplicaTable {
+    /// `domain`, `mailbox`...
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "2")]
+    pub rows: u64,
+    /// It holds all rows of the site, and not only those that were asked for.
+    #[prost(bool, tag = "3")]
+    pub whole: bool,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReplicaPass {
+    /// Seconds since 1970.
+    #[prost(int64, tag = "1")]
+    pub began: i64,
+    #[prost(uint64, tag = "2")]
+    pub took_ms: u64,
+    /// It read everything, not only what had changed.
+    #[prost(bool, tag = "3")]
+    pub whole: bool,
+    #[prost(uint64, tag = "4")]
+    pub rows: u64,
+    /// Empty: it succeeded.
+    #[prost(string, tag = "5")]
+    pub error: ::prost::alloc::string::String,
+}
 /// Generated client implementations.
 pub mod admin_client {
     #![allow(
@@ -1224,6 +1329,51 @@ pub mod admin_client {
                 .insert(GrpcMethod::new("postrider.admin.v1.Admin", "ListLog"));
             self.inner.server_streaming(req, path, codec).await
         }
+        /// Where the rows come from now: the servers of the database, and the copy for the time without them.
+        pub async fn directory_status(
+            &mut self,
+            request: impl tonic::IntoRequest<super::DirectoryStatusRequest>,
+        ) -> std::result::Result<tonic::Response<super::DirectoryState>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/postrider.admin.v1.Admin/DirectoryStatus",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("postrider.admin.v1.Admin", "DirectoryStatus"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Begins to bring the copy up to date, and answers at once: it is done when `served` has reached the
+        /// `requested` of this answer.
+        pub async fn refresh_directory(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RefreshDirectoryRequest>,
+        ) -> std::result::Result<tonic::Response<super::DirectoryState>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/postrider.admin.v1.Admin/RefreshDirectory",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("postrider.admin.v1.Admin", "RefreshDirectory"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -1467,6 +1617,17 @@ pub mod admin_server {
             &self,
             request: tonic::Request<super::ListLogRequest>,
         ) -> std::result::Result<tonic::Response<Self::ListLogStream>, tonic::Status>;
+        /// Where the rows come from now: the servers of the database, and the copy for the time without them.
+        async fn directory_status(
+            &self,
+            request: tonic::Request<super::DirectoryStatusRequest>,
+        ) -> std::result::Result<tonic::Response<super::DirectoryState>, tonic::Status>;
+        /// Begins to bring the copy up to date, and answers at once: it is done when `served` has reached the
+        /// `requested` of this answer.
+        async fn refresh_directory(
+            &self,
+            request: tonic::Request<super::RefreshDirectoryRequest>,
+        ) -> std::result::Result<tonic::Response<super::DirectoryState>, tonic::Status>;
     }
     #[derive(Debug)]
     pub struct AdminServer<T> {
@@ -2859,6 +3020,96 @@ pub mod admin_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/postrider.admin.v1.Admin/DirectoryStatus" => {
+                    #[allow(non_camel_case_types)]
+                    struct DirectoryStatusSvc<T: Admin>(pub Arc<T>);
+                    impl<
+                        T: Admin,
+                    > tonic::server::UnaryService<super::DirectoryStatusRequest>
+                    for DirectoryStatusSvc<T> {
+                        type Response = super::DirectoryState;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::DirectoryStatusRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Admin>::directory_status(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = DirectoryStatusSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/postrider.admin.v1.Admin/RefreshDirectory" => {
+                    #[allow(non_camel_case_types)]
+                    struct RefreshDirectorySvc<T: Admin>(pub Arc<T>);
+                    impl<
+                        T: Admin,
+                    > tonic::server::UnaryService<super::RefreshDirectoryRequest>
+                    for RefreshDirectorySvc<T> {
+                        type Response = super::DirectoryState;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RefreshDirectoryRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Admin>::refresh_directory(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RefreshDirectorySvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

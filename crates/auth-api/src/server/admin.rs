@@ -249,4 +249,22 @@ impl<A: Admin> pb::admin_server::Admin for Service<A> {
         let (admin, request) = self.open(request)?;
         list(admin.log(restriction(&request.domain)?, request.limit)).await
     }
+
+    async fn directory_status(
+        &self,
+        request: Request<pb::DirectoryStatusRequest>,
+    ) -> Result<Response<pb::DirectoryState>, Status> {
+        let (admin, _) = self.open(request)?;
+        let state = within(DEADLINE, admin.directory_state()).await?;
+        Ok(Response::new(state.into()))
+    }
+
+    async fn refresh_directory(
+        &self,
+        request: Request<pb::RefreshDirectoryRequest>,
+    ) -> Result<Response<pb::DirectoryState>, Status> {
+        let (admin, _) = self.open(request)?;
+        let state = within(DEADLINE, admin.refresh_directory()).await?;
+        Ok(Response::new(state.into()))
+    }
 }

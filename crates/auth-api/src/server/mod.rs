@@ -22,8 +22,8 @@ use tonic::{Request, Status};
 use crate::access;
 use crate::admin::{
     AdminError, AdministratorRecord, AdministratorUpdate, AliasDomainRecord, AliasDomainUpdate, AliasRecord,
-    AliasUpdate, AppPasswordRecord, DomainRecord, DomainUpdate, FetchmailRecord, LogEntry, MailboxRecord,
-    MailboxUpdate, NewAdministrator, NewAppPassword, NewMailbox, VacationRecord,
+    AliasUpdate, AppPasswordRecord, DirectoryState, DomainRecord, DomainUpdate, FetchmailRecord, LogEntry,
+    MailboxRecord, MailboxUpdate, NewAdministrator, NewAppPassword, NewMailbox, VacationRecord,
 };
 use crate::directory::{
     Explanation, MailboxAnswer, Question, Recipient, Resolution, Route, SenderLogin, Usage, Vacation,
@@ -293,6 +293,11 @@ pub trait Admin: Send + Sync + 'static {
         domain: Option<Domain>,
         limit: u32,
     ) -> impl Future<Output = Result<Vec<LogEntry>, Unavailable>> + Send;
+
+    /// Where the rows come from now.
+    fn directory_state(&self) -> impl Future<Output = Result<DirectoryState, Unavailable>> + Send;
+    /// Begins to bring the copy up to date; the answer is the state meanwhile.
+    fn refresh_directory(&self) -> impl Future<Output = Result<DirectoryState, Unavailable>> + Send;
 }
 
 /// How much a role's socket takes.

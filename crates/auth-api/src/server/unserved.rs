@@ -6,8 +6,8 @@ use super::{Admin, Directory, Exchange, Logins};
 use crate::access;
 use crate::admin::{
     AdminError, AdministratorRecord, AdministratorUpdate, AliasDomainRecord, AliasDomainUpdate, AliasRecord,
-    AliasUpdate, AppPasswordRecord, DomainRecord, DomainUpdate, FetchmailRecord, LogEntry, MailboxRecord,
-    MailboxUpdate, NewAdministrator, NewAppPassword, NewMailbox, VacationRecord,
+    AliasUpdate, AppPasswordRecord, DirectoryState, DomainRecord, DomainUpdate, FetchmailRecord, LogEntry,
+    MailboxRecord, MailboxUpdate, NewAdministrator, NewAppPassword, NewMailbox, VacationRecord,
 };
 use crate::directory::{
     Explanation, MailboxAnswer, Question, Recipient, Resolution, Route, SenderLogin, Usage, Vacation,
@@ -160,6 +160,12 @@ impl Admin for Unserved {
         Err(not_served())
     }
     async fn log(&self, _: Option<Domain>, _: u32) -> Result<Vec<LogEntry>, Unavailable> {
+        Err(not_served())
+    }
+    async fn directory_state(&self) -> Result<DirectoryState, Unavailable> {
+        Err(not_served())
+    }
+    async fn refresh_directory(&self) -> Result<DirectoryState, Unavailable> {
         Err(not_served())
     }
 }

@@ -14,6 +14,7 @@ mod mirrors;
 mod panel;
 mod passwords;
 mod sql;
+mod state;
 #[cfg(test)]
 mod tests;
 mod vacation;
@@ -22,8 +23,8 @@ use std::sync::Arc;
 
 use auth_api::admin::{
     AdminError, AdministratorRecord, AdministratorUpdate, AliasDomainRecord, AliasDomainUpdate, AliasRecord,
-    AliasUpdate, AppPasswordRecord, DomainRecord, DomainUpdate, FetchmailRecord, LogEntry, MailboxRecord,
-    MailboxUpdate, NewAdministrator, NewAppPassword, NewMailbox, VacationRecord,
+    AliasUpdate, AppPasswordRecord, DirectoryState, DomainRecord, DomainUpdate, FetchmailRecord, LogEntry,
+    MailboxRecord, MailboxUpdate, NewAdministrator, NewAppPassword, NewMailbox, VacationRecord,
 };
 use auth_api::{Unavailable, server};
 use events::{About, Log};
@@ -323,5 +324,17 @@ impl server::Admin for AdminService {
 
     async fn log(&self, domain: Option<Domain>, limit: u32) -> Result<Vec<LogEntry>, Unavailable> {
         list!(self, |tables| panel::log(&tables, domain.as_ref(), limit))
+    }
+
+    async fn directory_state(&self) -> Result<DirectoryState, Unavailable> {
+        Ok(state::of(&self.sites.current()).await)
+    }
+
+    async fn refresh_directory(&self) -> Result<DirectoryState, Unavailable> {
+        let site = self.sites.current();
+        if let Some(replica) = &site.replica {
+            replica.request_refresh(true);
+        }
+        Ok(state::of(&site).await)
     }
 }

@@ -59,6 +59,10 @@ pub struct Status {
     pub next_in: Option<Duration>,
     /// Whether it would be used now.
     pub usable: bool,
+    /// How many passes were asked for.
+    pub requested: u64,
+    /// The last of those that was served.
+    pub served: u64,
 }
 
 impl WithReplica {
@@ -119,20 +123,31 @@ impl WithReplica {
             meta,
             extent,
             last: state.last.clone(),
+            requested: state.requests,
+            served: *self.refresher.served.borrow(),
             next_in: state.next.map(|at| at.saturating_duration_since(Instant::now())),
         }
     }
 
-    /// Makes a pass, over all rows or over those that changed, and says how it went.
+    /// How it is kept.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Asks for a pass, over all rows or over those that changed; the number is that of the request.
+    pub fn request_refresh(&self, whole: bool) -> u64 {
+        let mut state = self.refresher.lock();
+        state.requests += 1;
+        state.wanted |= whole;
+        self.refresher.wake.notify_one();
+        state.requests
+    }
+
+    /// Makes a pass and says how it went.
+    #[cfg(test)]
     pub async fn refresh(&self, whole: bool) -> Option<LastPass> {
         let mut served = self.refresher.served.subscribe();
-        let request = {
-            let mut state = self.refresher.lock();
-            state.requests += 1;
-            state.wanted |= whole;
-            state.requests
-        };
-        self.refresher.wake.notify_one();
+        let request = self.request_refresh(whole);
         // The sender lives as long as we do.
         let _ = served.wait_for(|served| *served >= request).await;
         self.refresher.lock().last.clone()
