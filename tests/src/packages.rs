@@ -24,6 +24,24 @@ pub const MARIADB: Needed = Needed {
     package: "mariadb-server",
 };
 
+/// A client of many protocols and mechanisms.
+pub const CURL: Needed = Needed {
+    programs: &["curl"],
+    package: "curl",
+};
+
+/// A client for SASL, with channel bindings.
+pub const GSASL: Needed = Needed {
+    programs: &["gsasl"],
+    package: "gsasl",
+};
+
+/// Python with its libraries for mail.
+pub const PYTHON: Needed = Needed {
+    programs: &["python3"],
+    package: "python3",
+};
+
 /// OpenSSL's command line.
 pub const OPENSSL: Needed = Needed {
     programs: &["openssl"],
@@ -97,6 +115,9 @@ pub const AUTHTEST: Needed = Needed {
 /// Everything that some test runs.
 pub const ALL: [Needed; 16] = [
     MARIADB,
+    CURL,
+    GSASL,
+    PYTHON,
     OPENSSL,
     MKPASSWD,
     DOVEADM,

@@ -1,6 +1,7 @@
 //! The `[authd]` and `[general]` sections as checked runtime values.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use auth_api::Role;
@@ -14,6 +15,7 @@ use sasl::password::{NewScheme, Reading, Unmarked};
 use crate::compat;
 use crate::database::mysql;
 use crate::directory::Rules;
+use crate::login::{TokenKeysError, TokenVerifier};
 use crate::profile::Profile;
 use crate::replica;
 
@@ -48,6 +50,8 @@ pub struct Settings {
     pub admin: AdminRules,
     /// The sockets of other servers' protocols.
     pub compat: compat::Settings,
+    /// Checks tokens; `None`: none are taken.
+    pub tokens: Option<Arc<TokenVerifier>>,
     /// The socket of each role. Takes effect at a restart.
     pub sockets: Vec<(Role, PathBuf)>,
 }
@@ -131,6 +135,9 @@ pub enum SettingsError {
         /// Why not.
         source: std::io::Error,
     },
+    /// The keys for tokens cannot be used.
+    #[error(transparent)]
+    TokenKeys(#[from] TokenKeysError),
     /// The file with the password of the account for changes cannot be used.
     #[error("[authd.mysql] admin_password_file")]
     AdminPassword(#[source] config::SecretFileError),
@@ -196,6 +203,7 @@ impl Settings {
                 vacation_domain: authd.vacation_domain.as_ref().map(|name| name.domain().clone()),
             },
             compat: compat::Settings::new(general, &authd.compat),
+            tokens: TokenVerifier::load(&authd.oauth)?.map(Arc::new),
             sockets: Role::ALL
                 .map(|role| (role, general.authd_socket(role.as_str())))
                 .to_vec(),

@@ -16,6 +16,10 @@ pub struct Tls {
     /// systemd hands over with `LoadCredential=NAME:PATH`, so that three accounts can use one key. Default: the
     /// key is in `certificate_file`.
     pub key_file: Option<SecretFile>,
+    /// PEM file with the authorities that sign certificates of users. Clients of smtpd (where it offers AUTH), imapd
+    /// and pop3d are then asked for one; it has to be good, and its e-mail addresses (subjectAltName rfc822Name)
+    /// are the mailboxes that may log in with it (EXTERNAL). Clients without one log in as before.
+    pub client_ca_file: Option<FileName>,
     /// How long a client may take for its TLS handshake.
     #[schemars(extend("x-min" = "1s", "x-max" = "5m"))]
     pub handshake_timeout: DurationText,
@@ -26,6 +30,7 @@ impl Default for Tls {
         Self {
             certificate_file: None,
             key_file: None,
+            client_ca_file: None,
             handshake_timeout: DurationText::from_secs(30),
         }
     }
@@ -51,6 +56,13 @@ impl Section for Tls {
             checks.add(
                 "key_file",
                 "a key without a certificate".to_owned(),
+                "set certificate_file too",
+            );
+        }
+        if self.client_ca_file.is_some() && self.certificate_file.is_none() {
+            checks.add(
+                "client_ca_file",
+                "there is no TLS in which a client could show a certificate".to_owned(),
                 "set certificate_file too",
             );
         }

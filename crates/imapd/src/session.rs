@@ -322,7 +322,7 @@ impl Session {
                     cipher: info.cipher,
                     tls_exporter: info.tls_exporter,
                     tls_server_end_point: info.server_end_point,
-                    client_names: vec![],
+                    client_names: info.client_names,
                 });
                 self.wire.put_stream(Box::new(stream));
                 Ok(())

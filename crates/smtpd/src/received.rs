@@ -110,6 +110,7 @@ mod tests {
             tls_exporter: Vec::new(),
             server_end_point: Vec::new(),
             sni: None,
+            client_names: Vec::new(),
         };
         let recipient: Address = "u@local.test".parse().unwrap();
         let mut received = Received {

@@ -208,7 +208,11 @@ where
         let (Some(tls), Some(Wire::Plain(stream))) = (self.app.ctx.tls(), self.wire.take()) else {
             return Err("no certificate".to_owned());
         };
-        match tls.accept(stream, Protocol::Smtp).await {
+        let protocol = match self.service.options.smtpd_sasl_auth_enable {
+            true => Protocol::Smtp,
+            false => Protocol::SmtpRelay,
+        };
+        match tls.accept(stream, protocol).await {
             Ok((stream, info)) => {
                 self.wire = Some(Wire::Tls(Box::new(stream)));
                 self.emit(smtpd::Kind::TlsStarted {

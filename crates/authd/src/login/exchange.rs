@@ -9,7 +9,7 @@ use sasl::mechanism::{self, Entry, Mechanism, Parameters, Step, Supply, Wants};
 
 use super::Shared;
 use super::audit::Attempt;
-use super::check::{Refusal, Subject};
+use super::check::{Refusal, Subject, address};
 use super::hashing::Rank;
 use super::offered;
 use super::revision::Means;
@@ -114,12 +114,10 @@ impl Exchange {
                         Err(reason) => return self.attempt.unavailable(Some(&login), reason, None),
                     };
                 }
-                Step::CheckToken { .. } => {
-                    step = mechanism.supply(Supply::TokenRefused {
-                        reason: "no keys to check tokens with are configured",
-                        openid_configuration: None,
-                    });
-                }
+                Step::CheckToken { login, token } => match self.token(login.as_deref(), &token) {
+                    Ok(named) => return self.vouched(&named, "token").await,
+                    Err(refused) => step = mechanism.supply(refused),
+                },
             }
         }
     }
@@ -146,6 +144,28 @@ impl Exchange {
         hashing.run_as(rank, work).await.map_err(|busy| busy.to_string())
     }
 
+    /// The login that a token names; `login` is the one that the client named.
+    fn token(&self, login: Option<&str>, token: &Secret) -> Result<String, Supply> {
+        let shared = &self.attempt.shared;
+        let site = shared.sites.current();
+        let tokens = site.settings.tokens.as_ref();
+        let refused = |reason| Supply::TokenRefused {
+            reason,
+            openid_configuration: tokens
+                .and_then(|tokens| tokens.openid_configuration())
+                .map(str::to_owned),
+        };
+        let verifier = tokens.ok_or_else(|| refused("no keys to check tokens with are configured"))?;
+        let claims = verifier
+            .verify(token, shared.now())
+            .map_err(|error| refused(error.reason()))?;
+        let key = |login: &str| address(login, &site).map(|address| address.lookup_key());
+        if login.is_some_and(|login| key(login) != key(&claims.login)) {
+            return Err(refused("the token is for another mailbox"));
+        }
+        Ok(claims.login)
+    }
+
     async fn failed(&self, subject: Option<Box<(Subject, &'static str)>>, reason: &str) -> LoginStep {
         let login = subject.map(|found| found.0.key());
         self.attempt.denied(login.as_deref(), reason, false).await
@@ -156,10 +176,15 @@ impl Exchange {
         match subject {
             Some(found) => self.attempt.admit(&found.0, Means::Mailbox, found.1).await,
             // By a certificate: nothing was looked up before.
-            None => match self.attempt.subject(login).await {
-                Ok(subject) => self.attempt.admit(&subject, Means::Foreign, "certificate").await,
-                Err(step) => step,
-            },
+            None => self.vouched(login, "certificate").await,
+        }
+    }
+
+    /// Somebody else vouched for the peer: what remains is what the row says.
+    async fn vouched(&self, login: &str, by: &'static str) -> LoginStep {
+        match self.attempt.subject(login).await {
+            Ok(subject) => self.attempt.admit(&subject, Means::Foreign, by).await,
+            Err(step) => step,
         }
     }
 }

@@ -21,6 +21,7 @@ mod still_valid;
 #[cfg(test)]
 mod tests;
 mod throttle;
+mod token;
 mod verified;
 
 use std::sync::atomic::AtomicBool;
@@ -46,6 +47,7 @@ pub use self::exchange::Exchange;
 pub use self::hashing::{Busy, Hashing, Rank};
 use self::row::Decoy;
 use self::throttle::Throttle;
+pub use self::token::{Claims, TokenError, TokenKeysError, TokenVerifier};
 use self::verified::Verified;
 use crate::site::Sites;
 use crate::state::{self, State};

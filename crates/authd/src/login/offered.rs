@@ -53,7 +53,7 @@ impl Shared {
         Knowledge {
             cleartext: rules.cleartext || unmarked.allows(Reading::Cleartext),
             scram_keys: rules.store_scram_keys || kept().await,
-            tokens: false,
+            tokens: site.settings.tokens.is_some(),
         }
     }
 }

@@ -4,6 +4,7 @@ mod compat;
 mod custom;
 mod logins;
 mod mysql;
+mod oauth;
 mod passwords;
 mod replica;
 mod schema;
@@ -24,6 +25,7 @@ pub use self::compat::Compat;
 pub use self::custom::{Custom, Lookup, Lookups};
 pub use self::logins::{Mechanism, PasswordExpiry, Rehash};
 pub use self::mysql::{DatabaseTls, Mysql};
+pub use self::oauth::{Oauth, TokenAlgorithm};
 pub use self::passwords::{NewPasswords, UnmarkedPasswords};
 pub use self::replica::Replica;
 pub use self::schema::{PostfixadminTables, Schema, TableName, TablePrefix};
@@ -51,6 +53,8 @@ pub struct Authd {
     pub mysql: Mysql,
     /// The copy of the directory that is used while the database is away.
     pub replica: Replica,
+    /// Tokens as passwords.
+    pub oauth: Oauth,
     /// Most targets that one recipient may expand to.
     #[schemars(range(min = 1, max = 100_000))]
     pub virtual_alias_expansion_limit: u32,
@@ -172,6 +176,7 @@ impl Default for Authd {
             sqlite_file: None,
             mysql: Mysql::default(),
             replica: Replica::default(),
+            oauth: Oauth::default(),
             virtual_alias_expansion_limit: 1_000,
             virtual_alias_recursion_limit: 1_000,
             address_cache_time: DurationText::from_secs(5),
@@ -256,6 +261,7 @@ impl Section for Authd {
         }
         self.mysql.check(checks);
         self.replica.check(checks);
+        self.oauth.check(checks);
         if self.auth_failure_delay_limit.get() < self.auth_failure_delay.get() {
             checks.add(
                 "auth_failure_delay_limit",

@@ -6,14 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use config::Config;
-use rcgen::{CertificateParams, KeyPair};
-use rustls::pki_types::{CertificateDer, ServerName};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, SanType};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio_rustls::TlsConnector;
 
-use crate::tls::{Protocol, Tls, TlsAcceptError, TlsInfo};
+use crate::tls::{Protocol, Tls, TlsAcceptError, TlsInfo, TlsLoadError};
 
 /// A certificate with its key in a directory.
 pub(super) struct Pair {
@@ -67,23 +67,47 @@ fn client(
     alpn: &[&[u8]],
     version: &'static SupportedProtocolVersion,
 ) -> TlsConnector {
+    client_with(root, alpn, version, None)
+}
+
+/// The same with a certificate of its own.
+fn client_with(
+    root: &CertificateDer<'static>,
+    alpn: &[&[u8]],
+    version: &'static SupportedProtocolVersion,
+    own: Option<(CertificateDer<'static>, KeyPair)>,
+) -> TlsConnector {
     let mut roots = RootCertStore::empty();
     roots.add(root.clone()).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut config = ClientConfig::builder_with_provider(provider)
+    let config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[version])
         .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+        .with_root_certificates(roots);
+    let mut config = match own {
+        Some((certificate, key)) => {
+            let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+            config.with_client_auth_cert(vec![certificate], key).unwrap()
+        }
+        None => config.with_no_client_auth(),
+    };
     config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
     TlsConnector::from(Arc::new(config))
 }
 
 /// Both ends of one handshake; the client's exporter beside the server's view.
 async fn handshake(tls: &Tls, connector: TlsConnector) -> Result<(TlsInfo, Vec<u8>), String> {
+    handshake_as(tls, connector, Protocol::Smtp).await
+}
+
+async fn handshake_as(
+    tls: &Tls,
+    connector: TlsConnector,
+    protocol: Protocol,
+) -> Result<(TlsInfo, Vec<u8>), String> {
     let (ours, theirs) = duplex(1 << 16);
     let name = ServerName::try_from("mail.test").unwrap();
-    let (server, client) = tokio::join!(tls.accept(ours, Protocol::Smtp), connector.connect(name, theirs));
+    let (server, client) = tokio::join!(tls.accept(ours, protocol), connector.connect(name, theirs));
     let (mut stream, info) = server.map_err(|error| error.to_string())?;
     let mut client = client.map_err(|error| error.to_string())?;
     client.write_all(b"EHLO").await.unwrap();
@@ -119,6 +143,55 @@ async fn both_versions_with_their_channel_bindings() {
     assert_eq!(info.version, "TLSv1.2");
     assert!(info.cipher.starts_with("TLS_ECDHE_"), "{info:?}");
     assert!(info.tls_exporter.is_empty());
+}
+
+/// An authority, and a certificate with mailboxes in it that it signed.
+fn user_certificate(names: &[&str]) -> (String, CertificateDer<'static>, KeyPair) {
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority_key = KeyPair::generate().unwrap();
+    let authority = params.self_signed(&authority_key).unwrap().pem();
+    let issuer = Issuer::new(params, authority_key);
+    let mut params = CertificateParams::default();
+    for name in names {
+        let name = SanType::Rfc822Name((*name).try_into().unwrap());
+        params.subject_alt_names.push(name);
+    }
+    let key = KeyPair::generate().unwrap();
+    let certificate = params.signed_by(&key, &issuer).unwrap();
+    (authority, certificate.der().clone(), key)
+}
+
+#[tokio::test]
+async fn certificates_of_clients() {
+    let pair = Pair::new();
+    let (authority, certificate, key) = user_certificate(&["u@d.test"]);
+    let file = pair.path("authority.pem");
+    std::fs::write(&file, authority).unwrap();
+    let text = format!("{}client_ca_file = \"{}\"\n", pair.config(), file.display());
+    let load = || Tls::load(&Config::from_toml(&text).unwrap()).map(Option::unwrap);
+    let tls = load().unwrap();
+    let (_, strange, strange_key) = user_certificate(&["u@d.test"]);
+    for version in [&rustls::version::TLS13, &rustls::version::TLS12] {
+        let with = |certificate: &CertificateDer<'static>, key: &KeyPair| {
+            let key = KeyPair::from_pem(&key.serialize_pem()).unwrap();
+            client_with(&pair.der, &[], version, Some((certificate.clone(), key)))
+        };
+        let (info, _) = handshake(&tls, with(&certificate, &key)).await.unwrap();
+        assert_eq!(info.client_names, ["u@d.test"]);
+        let (info, _) = handshake(&tls, client(&pair.der, &[], version)).await.unwrap();
+        assert!(info.client_names.is_empty());
+        // The server refuses, which the client learns at its first word (TLS 1.3).
+        let refused = handshake(&tls, with(&strange, &strange_key)).await;
+        assert!(refused.is_err());
+        // Between mail servers nobody asks.
+        let relay = handshake_as(&tls, with(&strange, &strange_key), Protocol::SmtpRelay).await;
+        assert!(relay.unwrap().0.client_names.is_empty());
+    }
+    std::fs::write(&file, "").unwrap();
+    assert!(matches!(load(), Err(TlsLoadError::Pem { .. })));
+    std::fs::remove_file(&file).unwrap();
+    assert!(matches!(load(), Err(TlsLoadError::ClientAuthorities { .. })));
 }
 
 #[tokio::test]

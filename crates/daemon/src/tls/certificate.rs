@@ -19,8 +19,8 @@ enum Hash {
     Undefined,
 }
 
-const SEQUENCE: u8 = 0x30;
-const OBJECT_IDENTIFIER: u8 = 0x06;
+pub(super) const SEQUENCE: u8 = 0x30;
+pub(super) const OBJECT_IDENTIFIER: u8 = 0x06;
 const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
 const VERSION: u8 = 0xa0;
@@ -83,7 +83,7 @@ fn hash_of(oid: &[u8]) -> Hash {
 }
 
 /// One element: tag, content, what follows it. Definite lengths of up to four octets (DER).
-fn any(input: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+pub(super) fn any(input: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (&[tag, first], rest) = input.split_first_chunk::<2>()?;
     let (length, rest) = match first {
         0..=0x7f => (usize::from(first), rest),
@@ -102,7 +102,8 @@ fn any(input: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     Some((tag, content, rest))
 }
 
-fn element(input: &[u8], wanted: u8) -> Option<(&[u8], &[u8])> {
+/// The content of an element of this tag, and what follows it.
+pub(super) fn element(input: &[u8], wanted: u8) -> Option<(&[u8], &[u8])> {
     any(input)
         .filter(|(tag, _, _)| *tag == wanted)
         .map(|(_, content, rest)| (content, rest))

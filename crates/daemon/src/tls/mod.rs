@@ -1,9 +1,11 @@
 //! TLS for the servers: one certificate, loaded and checked whole, replaced whole at a reload.
 //!
-//! TLS 1.2 and 1.3 with ECDHE and AEAD only (robustness.md 5.3), no client certificates, no early data. A
+//! TLS 1.2 and 1.3 with ECDHE and AEAD only (robustness.md 5.3), no early data. Certificates of clients are
+//! asked for where the site names their authorities, and never between mail servers, which may show any. A
 //! client that offers ALPN has to offer our protocol, which rules out attacks across protocols (ALPACA).
 
 mod certificate;
+mod client;
 mod pem;
 
 use std::sync::Arc;
@@ -12,6 +14,8 @@ use std::time::Duration;
 use config::{Config, FileName, SecretFileError};
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::CertificateDer;
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
 use rustls::{ProtocolVersion, ServerConfig};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::LazyConfigAcceptor;
@@ -22,21 +26,23 @@ use certificate::Facts;
 /// What is spoken inside of TLS; decides the ALPN name and whose session tickets are taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
-    /// SMTP.
+    /// SMTP with AUTH.
     Smtp,
     /// IMAP.
     Imap,
     /// POP3.
     Pop3,
+    /// SMTP without AUTH: as [`Protocol::Smtp`], but no certificate is asked for.
+    SmtpRelay,
 }
 
 impl Protocol {
-    const ALL: [Self; 3] = [Self::Smtp, Self::Imap, Self::Pop3];
+    const ALL: [Self; 4] = [Self::Smtp, Self::Imap, Self::Pop3, Self::SmtpRelay];
 
     /// The name in ALPN.
     fn alpn(self) -> &'static [u8] {
         match self {
-            Self::Smtp => b"smtp",
+            Self::Smtp | Self::SmtpRelay => b"smtp",
             Self::Imap => b"imap",
             Self::Pop3 => b"pop3",
         }
@@ -45,7 +51,7 @@ impl Protocol {
 
 /// A certificate ready for use. Sessions take it once from the context and keep it.
 pub struct Tls {
-    configs: [Arc<ServerConfig>; 3],
+    configs: [Arc<ServerConfig>; 4],
     facts: Facts,
     server_end_point: Vec<u8>,
     file: FileName,
@@ -73,6 +79,14 @@ pub enum TlsLoadError {
         file: String,
         /// `certificate` or `private key`.
         what: &'static str,
+    },
+    /// The authorities of clients cannot be used.
+    #[error("the client_ca_file {file} cannot be used")]
+    ClientAuthorities {
+        /// The file.
+        file: String,
+        /// The cause.
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The certificate is no certificate.
     #[error("{file} does not hold a certificate that can be read")]
@@ -128,6 +142,8 @@ pub struct TlsInfo {
     pub server_end_point: Vec<u8>,
     /// The name that the client asked for.
     pub sni: Option<String>,
+    /// The e-mail addresses of the certificate that the client showed and that was verified.
+    pub client_names: Vec<String>,
 }
 
 impl Tls {
@@ -159,16 +175,21 @@ impl Tls {
             .first()
             .map(|first| facts.end_point_hash(first))
             .unwrap_or_default();
+        let verifier = client::verifier(config.tls.client_ca_file.as_ref())?;
         let mut configs = Vec::new();
         for protocol in Protocol::ALL {
-            let config = server_config(chain.clone(), key.clone_key(), protocol);
+            let verifier = match protocol {
+                Protocol::SmtpRelay => WebPkiClientVerifier::no_client_auth(),
+                _ => Arc::clone(&verifier),
+            };
+            let config = server_config(chain.clone(), key.clone_key(), protocol, verifier);
             configs.push(Arc::new(config.map_err(|source| TlsLoadError::Unusable {
                 file: file.to_string(),
                 key: key_file.to_string(),
                 source,
             })?));
         }
-        let configs = <[Arc<ServerConfig>; 3]>::try_from(configs).map_err(|_| TlsLoadError::Damaged {
+        let configs = <[Arc<ServerConfig>; 4]>::try_from(configs).map_err(|_| TlsLoadError::Damaged {
             file: file.to_string(),
         })?;
         Ok(Some(Self {
@@ -252,6 +273,12 @@ impl Tls {
             tls_exporter: exporter,
             server_end_point: self.server_end_point.clone(),
             sni,
+            // Verified in the handshake, or there would be none.
+            client_names: connection
+                .peer_certificates()
+                .and_then(|chain| chain.first())
+                .map(|certificate| client::mailbox_names(certificate))
+                .unwrap_or_default(),
         }
     }
 }
@@ -260,10 +287,11 @@ fn server_config(
     chain: Vec<CertificateDer<'static>>,
     key: rustls::pki_types::PrivateKeyDer<'static>,
     protocol: Protocol,
+    verifier: Arc<dyn ClientCertVerifier>,
 ) -> Result<ServerConfig, rustls::Error> {
     let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
-        .with_no_client_auth()
+        .with_client_cert_verifier(verifier)
         .with_single_cert(chain, key)?;
     config.alpn_protocols = vec![protocol.alpn().to_vec()];
     config.ticketer = aws_lc_rs::Ticketer::new()?;

@@ -103,7 +103,7 @@ where
                 cipher: tls.cipher.clone(),
                 tls_exporter: tls.tls_exporter.clone(),
                 tls_server_end_point: tls.server_end_point.clone(),
-                client_names: vec![],
+                client_names: tls.client_names.clone(),
             }),
             trusted: self.is_trusted(),
         }
