@@ -106,6 +106,12 @@ pub const TESTSASLAUTHD: Needed = Needed {
     package: "sasl2-bin",
 };
 
+/// A server that lets libsasl check passwords; in the package of `testsaslauthd`.
+pub const SASL_SERVER: Needed = Needed {
+    programs: &["sasl-sample-server"],
+    package: "sasl2-bin",
+};
+
 /// Clients of authdaemond's socket.
 pub const AUTHTEST: Needed = Needed {
     programs: &["authtest"],

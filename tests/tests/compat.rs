@@ -6,14 +6,14 @@ use std::net::Shutdown;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use nix::unistd::geteuid;
 use tests::mariadb::OUTAGE_LIMIT;
-use tests::packages::{self, AUTHTEST, TESTSASLAUTHD};
+use tests::packages::{self, AUTHTEST, SASL_SERVER, TESTSASLAUTHD};
 use tests::site::{PASSWORD, SiteBuilder};
 use tests::{Site, wait};
 
@@ -177,6 +177,46 @@ fn testsaslauthd_gets_its_answers() -> Result<()> {
         })
 }
 
+/// Cyrus libsasl as other servers use it: PLAIN, checked by saslauthd's socket.
+#[test]
+fn cyrus_libsasl_checks_passwords_by_us() -> Result<()> {
+    let places = Places::new()?;
+    packages::ensure(&[SASL_SERVER])?;
+    let mux = places.mux();
+    let settings = format!(
+        "pwcheck_method: saslauthd\nsaslauthd_path: {}\nmech_list: PLAIN\n",
+        mux.display()
+    );
+    std::fs::write(places.directory.path().join("sample.conf"), settings)?;
+    let login = |login: &str, password: &str| -> Result<String> {
+        let program = packages::find(SASL_SERVER.programs).context("no sasl-sample-server")?;
+        let mut server = Command::new(program)
+            .args(["-s", "smtp", "-m", "PLAIN"])
+            .env("SASL_CONF_PATH", places.directory.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        let response = STANDARD.encode(format!("PLAIN\0\0{login}\0{password}"));
+        let mut input = server.stdin.take().context("no input")?;
+        writeln!(input, "C: {response}")?;
+        drop(input);
+        Ok(Answer::of(&server.wait_with_output()?).text)
+    };
+    places.site().only(&["authd"]).run(|_| {
+        let right = login(ALICE, PASSWORD)?;
+        ensure!(right.contains(&format!("Username: {ALICE}")), "{right}");
+        for (user, password) in [(ALICE, "wrong"), ("nobody@example.com", PASSWORD)] {
+            let wrong = login(user, password)?;
+            ensure!(
+                !wrong.contains("Username: ") && wrong.contains("authentication failure"),
+                "{wrong}"
+            );
+        }
+        Ok(())
+    })
+}
+
 /// What came by the socket stands in the decision log, without the passwords.
 fn audit(site: &Site) -> Result<()> {
     let log = std::fs::read_to_string(site.directory().join("events/authd.jsonl"))?;
@@ -217,6 +257,13 @@ fn saslauthd_by_hand() -> Result<()> {
             log.contains("192.0.2.9"),
             "the client's address is not in the log: {log}"
         );
+        // What is no login is denied like any other, and told.
+        for login in ["a\rb@example.com", "a\u{1b}[2J@example.com", "\u{0}@example.com"] {
+            let answer = Places::ask(&places.mux(), &[&strings(&[login, PASSWORD, "smtp", ""])])?;
+            ensure!(answer.get(2..4) == Some(b"NO"), "{login:?}: {answer:?}");
+        }
+        let log = std::fs::read_to_string(site.directory().join("events/authd.jsonl"))?;
+        ensure!(log.matches("login_denied").count() == 4, "{log}");
         // Longer than any string may be: refused, though it never comes.
         let answer = Places::ask(&places.mux(), &[&[1, 1]])?;
         ensure!(answer[2..].starts_with(b"NO "), "{answer:?}");
@@ -349,6 +396,34 @@ fn authdaemon_by_hand() -> Result<()> {
             ensure!(!log.contains("tanstaaf"), "a password in the log");
             Ok(())
         })
+}
+
+/// With the replica who is known logs in all the same; nobody hears a no.
+#[test]
+fn the_replica_answers_for_known_users() -> Result<()> {
+    let places = Places::new()?;
+    places.site().only(&["authd"]).own_server().run(|site| {
+        site.events().wait("the replica is filled", |event| {
+            event["event"] == "replica_refreshed"
+        })?;
+        site.database()?.server()?.process()?.kill()?;
+        places
+            .testsaslauthd(&["-u", ALICE, "-p", PASSWORD])?
+            .expect(0, "OK")?;
+        places
+            .courier("authtest", &[ALICE, PASSWORD])?
+            .expect(0, "succeeded")?;
+        places.courier("authtest", &[ALICE])?.expect(0, ALICE)?;
+        for (login, password) in [(ALICE, "wrong"), ("nobody@example.com", PASSWORD)] {
+            let mux = Places::ask(&places.mux(), &[&strings(&[login, password, "smtp", ""])])?;
+            ensure!(mux.is_empty(), "{login} {password}: {mux:?}");
+            let answer = places.courier("authtest", &[login, password])?;
+            answer.expect(1, "Authentication FAILED: Input/output error")?;
+        }
+        places
+            .courier("authtest", &["nobody@example.com"])?
+            .expect(1, "Input/output error")
+    })
 }
 
 /// While the database is away nobody hears that a password is wrong or a user unknown.

@@ -189,9 +189,8 @@ impl Shared {
 
     /// Checks a login and password as any other, and waits as long as a denied client has to.
     async fn check(&self, asked: Asked<'_>, password: Secret) -> LoginStep {
-        let Some(login) = whole_login(asked.login, asked.realm) else {
-            return no_login();
-        };
+        // What is no login is judged too: it counts, and stands in the decision log.
+        let login = whole_login(asked.login, asked.realm).unwrap_or_default();
         let context = self.context(asked.service, asked.peer);
         let step = self.logins.check_plain(context, asked.socket, &login, password);
         slowly(step.await).await
@@ -199,9 +198,8 @@ impl Shared {
 
     /// The same for the answer to a challenge.
     async fn check_challenge(&self, asked: Asked<'_>, challenge: &Challenge) -> LoginStep {
-        let Some(login) = whole_login(asked.login, asked.realm) else {
-            return no_login();
-        };
+        // What is no login is judged too: it counts, and stands in the decision log.
+        let login = whole_login(asked.login, asked.realm).unwrap_or_default();
         let context = self.context(asked.service, asked.peer);
         let step = self
             .logins
@@ -221,7 +219,8 @@ impl Shared {
     }
 }
 
-/// The login with the realm of the request where it has no domain; [`Logins`] knows the site's own realm.
+/// The login with the realm of the request where it has no domain; [`Logins`] knows the site's own realm. `None`:
+/// it could not be one.
 fn whole_login(login: &[u8], realm: &[u8]) -> Option<String> {
     let login = std::str::from_utf8(login).ok()?;
     let realm = std::str::from_utf8(realm).ok()?;
@@ -232,15 +231,6 @@ fn whole_login(login: &[u8], realm: &[u8]) -> Option<String> {
     };
     let usable = !login.is_empty() && login.len() <= MAX_LOGIN && !login.chars().any(char::is_control);
     usable.then_some(login)
-}
-
-/// What is no login reaches no database.
-fn no_login() -> LoginStep {
-    LoginStep::Denied {
-        delay: Duration::ZERO,
-        reason: "the login is no login".to_owned(),
-        no_mechanism: false,
-    }
 }
 
 /// A verdict, after the wait of a denied one.
