@@ -37,7 +37,11 @@ impl From<FailureRecord> for FailureRow {
 
 /// Who fails.
 pub(crate) async fn failures(limit: u32, session: &Session) -> Result<(), Failure> {
-    let records = session.authd()?.failures(limit).await.map_err(away)?;
+    let records = session
+        .authd()?
+        .failures(limit)
+        .await
+        .map_err(|error| away(&error))?;
     let rows: Vec<FailureRow> = records.into_iter().map(FailureRow::from).collect();
     session.output.rows(
         &rows,
@@ -59,7 +63,11 @@ pub(crate) async fn failures(limit: u32, session: &Session) -> Result<(), Failur
 
 /// Forgets failures.
 pub(crate) async fn unban(target: &str, session: &Session) -> Result<(), Failure> {
-    let forgotten = session.authd()?.unban(target).await.map_err(away)?;
+    let forgotten = session
+        .authd()?
+        .unban(target)
+        .await
+        .map_err(|error| away(&error))?;
     if forgotten == 0 {
         return Err(Failure::not_found(
             format!("nothing is remembered against {}", clean(target)),
@@ -112,7 +120,11 @@ impl From<MechanismUsage> for UsageRow {
 
 /// Who logs in how.
 pub(crate) async fn mechanisms(weak: bool, session: &Session) -> Result<(), Failure> {
-    let usage = session.authd()?.mechanism_usage().await.map_err(away)?;
+    let usage = session
+        .authd()?
+        .mechanism_usage()
+        .await
+        .map_err(|error| away(&error))?;
     let rows: Vec<UsageRow> = usage
         .into_iter()
         .map(UsageRow::from)
@@ -136,7 +148,7 @@ pub(crate) async fn mechanisms(weak: bool, session: &Session) -> Result<(), Fail
     Ok(())
 }
 
-fn away(error: auth_api::Unavailable) -> Failure {
+fn away(error: &auth_api::Unavailable) -> Failure {
     Failure::try_later(
         format!("authd gives no answer: {}", clean(&error.reason)),
         "look at authd's log (journalctl -u postrider-authd) and try again",
