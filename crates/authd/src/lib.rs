@@ -21,7 +21,8 @@
 //!
 //! `state_dir/directory.sqlite` (mode 0600), made on first use, unless `[authd] backend = "mysql"`. The file
 //! with the database password. `state_dir/authd.sqlite` (mode 0600): failures, known networks, keys for SCRAM, use
-//! of mechanisms. The decision log `events_dir/authd.jsonl`.
+//! of mechanisms. `state_dir/replica.sqlite` (mode 0600), the copy of the directory with its password hashes,
+//! beside a MySQL server. The decision log `events_dir/authd.jsonl`.
 //!
 //! # Signals
 //!
