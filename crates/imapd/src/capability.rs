@@ -46,15 +46,15 @@ type Answer = (Instant, Vec<String>);
 /// The SASL mechanisms that authd offers, remembered for a few seconds.
 #[derive(Debug, Default)]
 pub(crate) struct Mechanisms {
-    /// Without TLS, with TLS.
-    known: Mutex<[Option<Answer>; 2]>,
+    /// For each kind of connection.
+    known: Mutex<[Option<Answer>; KINDS]>,
 }
 
 impl Mechanisms {
     /// What to list for a connection. While authd is away the last answer stands, and before the first one
     /// what it always has: a greeting must not wait, and a login will say that there is trouble.
     pub(crate) async fn offered(&self, authd: &Client, context: &LoginContext) -> Vec<String> {
-        let which = usize::from(context.tls.is_some());
+        let which = kind(context);
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner)[which].clone();
         if let Some((since, list)) = &known
             && since.elapsed() < FRESH
@@ -70,6 +70,17 @@ impl Mechanisms {
             Some((Instant::now(), list.clone()));
         list
     }
+}
+
+/// The kinds of connections that may be offered different things: without TLS; with it, with or without a
+/// channel binding, and with or without a certificate of the client.
+const KINDS: usize = 5;
+
+fn kind(context: &LoginContext) -> usize {
+    context.tls.as_ref().map_or(0, |tls| {
+        let bound = !tls.tls_exporter.is_empty() || !tls.tls_server_end_point.is_empty();
+        1 + usize::from(bound) + 2 * usize::from(!tls.client_names.is_empty())
+    })
 }
 
 /// How long an answer is good.

@@ -10,10 +10,21 @@ use tokio::time::Instant;
 /// How long an answer is good.
 const FRESH: Duration = Duration::from_secs(10);
 
-/// One answer for connections with TLS and one for those without.
+/// The kinds of connections that may be offered different things: without TLS; with it, with or without a
+/// channel binding, and with or without a certificate of the client.
+const KINDS: usize = 5;
+
+fn kind(context: &LoginContext) -> usize {
+    context.tls.as_ref().map_or(0, |tls| {
+        let bound = !tls.tls_exporter.is_empty() || !tls.tls_server_end_point.is_empty();
+        1 + usize::from(bound) + 2 * usize::from(!tls.client_names.is_empty())
+    })
+}
+
+/// One answer for each kind of connection.
 #[derive(Debug, Default)]
 pub(crate) struct Mechanisms {
-    answers: Mutex<[Option<Answer>; 2]>,
+    answers: Mutex<[Option<Answer>; KINDS]>,
 }
 
 #[derive(Debug, Clone)]
@@ -26,7 +37,7 @@ impl Mechanisms {
     /// What to list for a connection. While authd is away the last answer stands; before the first one
     /// nothing is listed (USER and PASS are always there).
     pub(crate) async fn offered(&self, authd: &Client, context: &LoginContext) -> Vec<String> {
-        let which = usize::from(context.tls.is_some());
+        let which = kind(context);
         let known = self.answers.lock().unwrap_or_else(PoisonError::into_inner)[which].clone();
         if let Some(answer) = &known
             && answer.since.elapsed() < FRESH
