@@ -60,12 +60,6 @@ pub const DOVEADM: Needed = Needed {
     package: "dovecot-core",
 };
 
-/// The HTTP client.
-pub const CURL: Needed = Needed {
-    programs: &["curl"],
-    package: "curl",
-};
-
 /// PHP on the command line, with two of its modules for PostfixAdmin: 8.2 and 8.4 are those of Debian 12 and 13.
 pub const PHP: Needed = Needed {
     programs: &["php"],
@@ -119,7 +113,7 @@ pub const AUTHTEST: Needed = Needed {
 };
 
 /// Everything that some test runs.
-pub const ALL: [Needed; 16] = [
+pub const ALL: [Needed; 18] = [
     MARIADB,
     CURL,
     GSASL,
@@ -127,7 +121,6 @@ pub const ALL: [Needed; 16] = [
     OPENSSL,
     MKPASSWD,
     DOVEADM,
-    CURL,
     PHP,
     PHP_MYSQL,
     PHP_MBSTRING,
