@@ -38,16 +38,6 @@ impl Bench {
         let dir = tempfile::tempdir()?;
         let database = Database::create(backend.engine, dir.path(), false)?;
         database.load(backend)?;
-        Self::over(database, backend, dir, user, more)
-    }
-
-    fn over(
-        database: Database,
-        backend: Backend,
-        dir: tempfile::TempDir,
-        user: &str,
-        more: &str,
-    ) -> Result<Self> {
         let password = dir.path().join("password");
         std::fs::write(&password, format!("{PASSWORD}\n"))?;
         std::fs::set_permissions(&password, std::os::unix::fs::PermissionsExt::from_mode(0o400))?;
@@ -783,43 +773,6 @@ fn accounts(backend: Backend) -> Result<()> {
     Ok(())
 }
 
-/// Tables with the panel's `database_prefix`, one of them renamed.
-fn renamed_tables(backend: Backend) -> Result<()> {
-    let dir = tempfile::tempdir()?;
-    let database = Database::create(backend.engine, dir.path(), false)?;
-    database.load(backend)?;
-    for table in [
-        "domain",
-        "alias",
-        "mailbox",
-        "log",
-        "admin",
-        "domain_admins",
-        "vacation",
-    ] {
-        let name = if table == "mailbox" { "users" } else { table };
-        database.execute(&format!("ALTER TABLE {table} RENAME TO pfa_{name}"))?;
-    }
-    let names = "[authd.postfixadmin]\ndatabase_prefix = \"pfa_\"\ndatabase_tables = [\"mailbox=users\"]\n";
-    let bench = Bench::over(database, backend, dir, USER, names)?;
-    let limits = DomainRecord {
-        aliases: 1,
-        mailboxes: 1,
-        ..DomainRecord::new(domain("d.test"))
-    };
-    bench.wait(bench.admin.create_domain(limits))?;
-    bench.mailbox("alice@d.test")?;
-    refused(bench.mailbox("bob@d.test"), "its limit is 1")?;
-    bench.alias("team@d.test", &["alice@d.test"])?;
-    bench.holds("SELECT username FROM pfa_users", &["alice@d.test"])?;
-    bench.wait(bench.admin.delete_mailbox(&address("alice@d.test")))?;
-    bench.wait(bench.admin.delete_domain(&domain("d.test")))?;
-    bench.holds("SELECT COUNT(*) FROM pfa_alias", &["0"])?;
-    bench.holds("SELECT COUNT(*) FROM pfa_log", &["5"])?;
-    bench.end();
-    Ok(())
-}
-
 /// What mailctl makes of it.
 #[test]
 fn the_command_line() -> Result<()> {
@@ -928,5 +881,4 @@ on_every_backend! {
     limits_hold: limits,
     changes_at_the_same_time: at_the_same_time,
     accounts_that_may_not_write: accounts,
-    tables_of_other_names: renamed_tables,
 }
