@@ -317,6 +317,11 @@ fn the_panel_s_tables() -> Result<()> {
             "UPDATE alias SET goto = 'alice@example.com,alice#example.com@autoreply.example.com'
              WHERE address = 'alice@example.com';",
         )
+        .sql(
+            "INSERT INTO vacation (email, subject, body, cache, domain, active)
+             VALUES ('alice@example.com', 'I am away', 'Back soon.', '', 'example.com', 1);
+             INSERT INTO quota2 (username, bytes, messages) VALUES ('alice@example.com', 4096, 2);",
+        )
         .alias("sales@example.com", "nested@example.com")
         .alias("nested@example.com", "alice@example.com, bob@example.com")
         .set("authd.replica.enabled", false)
@@ -329,7 +334,10 @@ fn the_panel_s_tables() -> Result<()> {
             site.wait_queue_empty()?;
             let told = explain(site, 0, &["alice@example.com"])?;
             ensure!(
-                told.contains("vacation alice#example.com@autoreply.example.com"),
+                told.contains("vacation alice#example.com@autoreply.example.com")
+                    && told.contains("answered for alice@example.com (from ")
+                    && told.contains("I am away")
+                    && told.contains("4096 B in 2 messages by the tables"),
                 "{told}"
             );
             hears(site, "out@a.test", "any@second.test", "250 2.1.5 Ok")?;

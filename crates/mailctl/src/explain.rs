@@ -7,7 +7,7 @@ use auth_api::access::{self, Action, Hit};
 use auth_api::client::Client;
 use auth_api::directory::{
     Answer, Delivery, DomainClass, Explanation, MailboxAnswer, Question, Recipient, Refusal, Resolution,
-    SenderLogin, Step, Target, Verdict,
+    SenderLogin, Step, Target, Usage, Verdict,
 };
 use clap::{Args, Subcommand};
 use mail_types::{Address, ReversePath};
@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use crate::error::{Failure, REFUSED, TRY_LATER};
 use crate::explain_login::{self, LoginArgs};
-use crate::output::{Output, clean, size, wrapped};
+use crate::output::{Output, clean, count, local_time, size, wrapped};
 use crate::session::Session;
 
 /// Explanations.
@@ -79,6 +79,9 @@ struct Report {
     #[serde(skip_serializing_if = "Option::is_none")]
     class: Option<&'static str>,
     deliveries: Vec<Way>,
+    /// Who is away, and since when; it is not judged whether it is time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    vacation: Option<Absence>,
     steps: Vec<events::Step>,
     #[serde(skip_serializing_if = "Option::is_none")]
     sender_login: Option<SenderReport>,
@@ -97,6 +100,17 @@ struct Way {
     route: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     mailbox: Option<String>,
+}
+
+/// An absence notice that answers this address.
+#[derive(Debug, Serialize)]
+struct Absence {
+    address: String,
+    subject: String,
+    /// Seconds since 1970.
+    active_from: Option<i64>,
+    active_until: Option<i64>,
+    interval_seconds: i64,
 }
 
 /// Whether a login may send as the sender.
@@ -163,6 +177,10 @@ pub(crate) async fn run(command: Command, session: &Session) -> Result<(), Failu
         verdict,
         class: class(&explanation),
         deliveries: ways(&authd, &explanation).await?,
+        vacation: match (&recipient, outcome) {
+            (Recipient::Address(address), Outcome::Accepted) => absence(&authd, address).await,
+            _ => None,
+        },
         steps: explanation.steps.iter().map(Into::into).collect(),
         sender_login,
         access,
@@ -276,12 +294,36 @@ async fn way(authd: &Client, delivery: &Delivery) -> Result<Way, Failure> {
     if delivery.target == Target::Mailbox {
         let question = Question::Mailbox(address.clone());
         way.mailbox = Some(match authd.explain(&question).await?.answer {
-            Ok(Answer::Mailbox(answer)) => mailbox_text(&answer),
+            Ok(Answer::Mailbox(answer)) => mailbox_text(&answer) + &usage(authd, address).await,
             Ok(_) => "authd answered another question".to_owned(),
             Err(reason) => format!("put off: {reason}"),
         });
     }
     Ok(way)
+}
+
+/// Asked for completeness: while the database is away there is no answer, and it changes no verdict.
+async fn absence(authd: &Client, address: &Address) -> Option<Absence> {
+    let notice = authd.vacation(address, Trace::default()).await.ok()??;
+    Some(Absence {
+        address: notice.address.to_string(),
+        subject: notice.subject,
+        active_from: notice.active_from,
+        active_until: notice.active_until,
+        interval_seconds: notice.interval_seconds,
+    })
+}
+
+/// What the tables say of how full a mailbox is, as an addition to a line.
+async fn usage(authd: &Client, address: &Address) -> String {
+    match authd.usage(address, Trace::default()).await {
+        Ok(Usage::Found { bytes, messages }) => {
+            let number = usize::try_from(messages).unwrap_or(usize::MAX);
+            format!(", {} in {} by the tables", size(bytes), count(number, "message"))
+        }
+        // As above: without the database there is no answer.
+        Ok(Usage::Unknown(_) | Usage::NotCounted) | Err(_) => String::new(),
+    }
 }
 
 fn mailbox_text(answer: &MailboxAnswer) -> String {
@@ -384,6 +426,21 @@ fn effect(hit: &Hit) -> (String, Outcome) {
     }
 }
 
+/// `(from 2026-11-21 06:47:04, open)`
+fn dates(absence: &Absence) -> String {
+    let time = |seconds: i64| {
+        let millis = u64::try_from(seconds).unwrap_or(0).saturating_mul(1_000);
+        local_time(millis)
+    };
+    let from = absence
+        .active_from
+        .map_or_else(|| "begun".to_owned(), |from| format!("from {}", time(from)));
+    let until = absence
+        .active_until
+        .map_or_else(|| "open".to_owned(), |until| format!("until {}", time(until)));
+    format!("({from}, {until})")
+}
+
 fn show(report: &Report, steps: &[Step], output: &Output) {
     if output.json {
         output.value(report);
@@ -442,6 +499,13 @@ fn show(report: &Report, steps: &[Step], output: &Output) {
         for line in wrapped("  ", &text) {
             output.line(&line);
         }
+    }
+    if let Some(absence) = &report.vacation {
+        let (who, dates) = (clean(&absence.address), dates(absence));
+        output.line(&format!(
+            "  answered for {who} {dates}: {}",
+            clean(&absence.subject)
+        ));
     }
 }
 
