@@ -5,6 +5,8 @@
 
 mod expand;
 mod named;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -1,0 +1,95 @@
+//! What statements of a site answer, over a SQLite file with a table of keys and values.
+
+use std::sync::Arc;
+
+use config::{Backend as Kind, Config};
+
+use super::{Custom, Statements};
+use crate::database::Statement;
+use crate::database::sqlite::Sqlite;
+use crate::directory::backend::Backend as _;
+
+/// With these questions beside the needed ones.
+fn custom(more: &str) -> (Custom, tempfile::TempDir) {
+    let text = format!(
+        "[authd]\nschema = \"custom\"\n\
+         [authd.custom.virtual_mailbox_domains]\nquery = \"SELECT v FROM t WHERE k = '%s'\"\n\
+         [authd.custom.virtual_mailbox_maps]\nquery = \"SELECT v FROM t WHERE k = '%s'\"\n\
+         [authd.custom.password_query]\nquery = \"SELECT v AS password, k AS username FROM t WHERE k LIKE '%s'\"\n{more}"
+    );
+    let config = Config::from_toml(&text).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let database = Sqlite::open(&dir.path().join("d"), Some("CREATE TABLE t (k, v)")).unwrap();
+    let statements = Statements::new(&config.authd.custom, Kind::Sqlite).unwrap();
+    (Custom::new(Arc::new(database), statements), dir)
+}
+
+async fn insert(custom: &Custom, rows: &[(&str, Option<&str>)]) {
+    let statement = |(key, value): &(&str, Option<&str>)| match value {
+        Some(value) => Statement::new(
+            "INSERT INTO t VALUES (?, ?)",
+            vec![(*key).into(), (*value).into()],
+        ),
+        None => Statement::new("INSERT INTO t VALUES (?, NULL)", vec![(*key).into()]),
+    };
+    let statements = rows.iter().map(statement).collect();
+    custom.database.transaction(statements).await.unwrap();
+}
+
+#[tokio::test]
+async fn empty_results_are_none_and_several_are_a_list() {
+    let more = "[authd.custom.virtual_alias_maps]\nquery = \"SELECT v FROM t WHERE k = '%s' ORDER BY rowid\"\n\
+                result_format = \"%s@%D\"\nexpansion_limit = 2\n";
+    let (custom, _dir) = custom(more);
+    let rows = [
+        ("d.test", Some("")),
+        ("a@d.test", Some("x")),
+        ("a@d.test", None),
+        ("a@d.test", Some("y")),
+    ];
+    insert(&custom, &rows).await;
+    // A domain map that selects an empty column makes the domain unknown (TRAP-10).
+    assert_eq!(custom.domain("d.test").await.unwrap().row, None);
+    let goto = custom.alias("a@d.test").await.unwrap().row.unwrap().goto;
+    assert_eq!(goto, "x@d.test,y@d.test");
+    insert(&custom, &[("a@d.test", Some("z"))]).await;
+    assert!(
+        custom.alias("a@d.test").await.is_err(),
+        "more than expansion_limit"
+    );
+    // Where one value is meant, several are trouble and not the first of them.
+    assert!(custom.mailbox("a@d.test").await.is_err());
+}
+
+#[tokio::test]
+async fn only_addresses_of_the_domains_are_asked() {
+    let more = "[authd.custom.virtual_alias_maps]\nquery = \"SELECT '%u'\"\ndomain = [\"d.test\"]\n";
+    let (custom, _dir) = custom(more);
+    assert!(custom.alias("a@d.test").await.unwrap().row.is_some());
+    for key in ["a@e.test", "@d.test", "d.test"] {
+        assert_eq!(custom.alias(key).await.unwrap().row, None, "{key}");
+    }
+}
+
+#[tokio::test]
+async fn rows_of_other_users_are_not_his() {
+    let (custom, _dir) = custom("");
+    insert(&custom, &[("d.test", Some("1")), ("ab@d.test", Some("p1"))]).await;
+    // LIKE takes the underscore for any character.
+    assert!(custom.login("a_@d.test").await.unwrap().row.is_none());
+    let row = custom.login("ab@d.test").await.unwrap().row.unwrap();
+    assert!(row.domain_active && row.mailbox.active);
+    insert(&custom, &[("ab@d.test", Some("p2"))]).await;
+    assert!(custom.login("ab@d.test").await.is_err(), "two rows of one user");
+}
+
+#[tokio::test]
+async fn statements_that_fail_are_trouble() {
+    let (custom, _dir) =
+        custom("[authd.custom.relocated_maps]\nquery = \"SELECT v FROM nothing WHERE k = '%s'\"\n");
+    assert!(custom.relocated("a@d.test").await.is_err());
+    // Nobody is a user whose mailbox the mail does not find.
+    insert(&custom, &[("d.test", Some("1")), ("A@d.test", Some("p"))]).await;
+    let row = custom.login("a@d.test").await.unwrap().row.unwrap();
+    assert!(!row.mailbox.active);
+}
