@@ -300,7 +300,10 @@ fn keys_that_cannot_be_used() {
     ] {
         std::fs::write(path, text).unwrap();
         assert!(
-            matches!(load(&[path.clone()]), Err(TokenKeysError::Unusable { .. })),
+            matches!(
+                load(std::slice::from_ref(path)),
+                Err(TokenKeysError::Unusable { .. })
+            ),
             "{text}"
         );
     }
