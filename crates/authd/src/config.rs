@@ -52,8 +52,9 @@ pub struct Settings {
     pub compat: compat::Settings,
     /// Checks tokens; `None`: none are taken.
     pub tokens: Option<Arc<TokenVerifier>>,
-    /// The socket of each role. Takes effect at a restart.
-    pub sockets: Vec<(Role, PathBuf)>,
+    /// The socket of each role, and the users that may connect to it (none named: all who reach it). Takes
+    /// effect at a restart.
+    pub sockets: Vec<(Role, PathBuf, Vec<u32>)>,
 }
 
 /// Which database.
@@ -205,7 +206,13 @@ impl Settings {
             compat: compat::Settings::new(general, &authd.compat),
             tokens: TokenVerifier::load(&authd.oauth)?.map(Arc::new),
             sockets: Role::ALL
-                .map(|role| (role, general.authd_socket(role.as_str())))
+                .map(|role| {
+                    (
+                        role,
+                        general.authd_socket(role.as_str()),
+                        uids(&authd.socket_uids, role),
+                    )
+                })
                 .to_vec(),
         })
     }
@@ -221,6 +228,19 @@ fn rehash(option: Rehash) -> Option<NewScheme> {
         Rehash::MarkedBcrypt => Some(NewScheme::MarkedBcrypt),
         Rehash::Md5Crypt => Some(NewScheme::Md5Crypt),
     }
+}
+
+/// The users of one role's socket.
+fn uids(option: &config::SocketUids, role: Role) -> Vec<u32> {
+    match role {
+        Role::Smtpd => &option.smtpd,
+        Role::Qmgr => &option.qmgr,
+        Role::Deliver => &option.deliver,
+        Role::Imapd => &option.imapd,
+        Role::Pop3d => &option.pop3d,
+        Role::Admin => &option.admin,
+    }
+    .clone()
 }
 
 fn new_scheme(option: NewPasswords) -> NewScheme {

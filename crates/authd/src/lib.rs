@@ -106,12 +106,13 @@ impl Daemon for Authd {
         };
         let (logins, admin) = (services.logins.clone(), services.admin.clone());
         let compat = compat::Sockets::open(&ctx, sites.clone(), logins, admin)?;
-        let limits = Limits {
-            exchange_idle: settings.exchange_idle,
-            ..Limits::default()
-        };
         let mut sockets = tokio::task::JoinSet::new();
-        for (role, path) in &settings.sockets {
+        for (role, path, uids) in &settings.sockets {
+            let limits = Limits {
+                exchange_idle: settings.exchange_idle,
+                uids: uids.clone(),
+                ..Limits::default()
+            };
             let listener = ctx.listen_unix(&format!("authd-{}", role.as_str()), path)?;
             let stop = ctx.shutdown.clone();
             let stopped = async move { stop.cancelled().await };

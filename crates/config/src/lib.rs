@@ -35,8 +35,8 @@ use serde::Serialize;
 pub use authd::{
     Authd, Backend, Compat, Custom, DatabaseTls, Lookup, Lookups, MaildirLayout, Mechanism, Mysql,
     NewPasswords, Oauth, Part, PasswordExpiry, Piece, PostfixadminTables, QueryTemplate, Rehash, Replica,
-    ResultFormat, Schema, SqlDialect, SqlPiece, TableName, TablePrefix, TemplateError, TokenAlgorithm,
-    UnmarkedPasswords,
+    ResultFormat, Schema, SocketUids, SqlDialect, SqlPiece, TableName, TablePrefix, TemplateError,
+    TokenAlgorithm, UnmarkedPasswords,
 };
 pub use check::{Checks, Section};
 pub use deliver::Deliver;

@@ -301,7 +301,7 @@ pub trait Admin: Send + Sync + 'static {
 }
 
 /// How much a role's socket takes.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Limits {
     /// Streams of one connection at a time: as many as the daemon may have connections.
     pub max_streams: u32,
@@ -309,6 +309,8 @@ pub struct Limits {
     pub max_connections: usize,
     /// How long an exchange may wait for its peer.
     pub exchange_idle: Duration,
+    /// The user ids that may connect, as the kernel names them; empty for all who reach the socket.
+    pub uids: Vec<u32>,
 }
 
 impl Default for Limits {
@@ -317,6 +319,7 @@ impl Default for Limits {
             max_streams: 8192,
             max_connections: 64,
             exchange_idle: EXCHANGE_IDLE,
+            uids: Vec::new(),
         }
     }
 }
@@ -352,7 +355,8 @@ pub struct ServeError {
 
 /// Serves one role's socket until `shutdown` is ready, then lets open calls end for at most 5 s.
 ///
-/// Methods that the role may not call are PERMISSION_DENIED. Connections over the limit are closed at once.
+/// Methods that the role may not call are PERMISSION_DENIED. Connections over the limit, and those of users who are not
+/// among [`Limits::uids`], are closed at once.
 pub async fn serve<D: Directory, L: Logins, A: Admin>(
     listener: UnixListener,
     role: Role,
@@ -388,10 +392,13 @@ pub async fn serve<D: Directory, L: Logins, A: Admin>(
         .add_service(directory)
         .add_service(sasl)
         .add_service(admin)
-        .serve_with_incoming_shutdown(incoming(listener, limits.max_connections), async move {
-            shutdown.await;
-            let _ = begin_drain.send(());
-        });
+        .serve_with_incoming_shutdown(
+            incoming(listener, role, limits.max_connections, limits.uids),
+            async move {
+                shutdown.await;
+                let _ = begin_drain.send(());
+            },
+        );
     let drained = async {
         match draining.await {
             Ok(()) => tokio::time::sleep(DRAIN).await,
@@ -405,17 +412,23 @@ pub async fn serve<D: Directory, L: Logins, A: Admin>(
     }
 }
 
-/// The accepted connections, at most `max` at a time; what is over it is closed. An accept error (out of
+/// The accepted connections of `uids`, at most `max` at a time; all others are closed. An accept error (out of
 /// file descriptors) is logged and survived.
 fn incoming(
     listener: UnixListener,
+    role: Role,
     max: usize,
+    uids: Vec<u32>,
 ) -> impl futures_util::Stream<Item = io::Result<counted::Counted<UnixStream>>> {
     let slots = Arc::new(tokio::sync::Semaphore::new(max));
     UnixListenerStream::new(listener).filter_map(move |stream| {
         let slots = slots.clone();
+        let stranger = stream
+            .as_ref()
+            .is_ok_and(|stream| !may_connect(stream, role, &uids));
         async move {
             match stream {
+                Ok(_) if stranger => None,
                 Ok(stream) => match slots.try_acquire_owned() {
                     Ok(slot) => Some(Ok(counted::Counted::new(stream, slot))),
                     Err(_) => {
@@ -432,6 +445,19 @@ fn incoming(
             }
         }
     })
+}
+
+/// Whether the peer is one of these users, where some are named.
+fn may_connect(stream: &UnixStream, role: Role, uids: &[u32]) -> bool {
+    if uids.is_empty() {
+        return true;
+    }
+    let uid = stream.peer_cred().map(|peer| peer.uid());
+    let known = uid.as_ref().is_ok_and(|uid| uids.contains(uid));
+    if !known {
+        tracing::warn!(role = role.as_str(), ?uid, "a user who may not use this socket");
+    }
+    known
 }
 
 /// The ids that a request carries; broken ones count as absent.

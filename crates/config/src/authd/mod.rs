@@ -8,6 +8,7 @@ mod oauth;
 mod passwords;
 mod replica;
 mod schema;
+mod socket_uids;
 mod template;
 
 use std::path::PathBuf;
@@ -29,6 +30,7 @@ pub use self::oauth::{Oauth, TokenAlgorithm};
 pub use self::passwords::{NewPasswords, UnmarkedPasswords};
 pub use self::replica::Replica;
 pub use self::schema::{PostfixadminTables, Schema, TableName, TablePrefix};
+pub use self::socket_uids::SocketUids;
 pub use self::template::{Part, Piece, QueryTemplate, ResultFormat, SqlDialect, SqlPiece, TemplateError};
 
 /// The database of domains, mailboxes and aliases, and logins.
@@ -55,6 +57,8 @@ pub struct Authd {
     pub replica: Replica,
     /// Tokens as passwords.
     pub oauth: Oauth,
+    /// Who may connect to the sockets of authd.
+    pub socket_uids: SocketUids,
     /// Most targets that one recipient may expand to.
     #[schemars(range(min = 1, max = 100_000))]
     pub virtual_alias_expansion_limit: u32,
@@ -177,6 +181,7 @@ impl Default for Authd {
             mysql: Mysql::default(),
             replica: Replica::default(),
             oauth: Oauth::default(),
+            socket_uids: SocketUids::default(),
             virtual_alias_expansion_limit: 1_000,
             virtual_alias_recursion_limit: 1_000,
             address_cache_time: DurationText::from_secs(5),
