@@ -122,20 +122,27 @@ pub enum Database {
 }
 
 impl Database {
-    /// Makes an empty database for a site in `directory`: a file there, or one on the shared server.
+    /// Makes an empty database for a site in `directory`: a file there, or one on the shared server or one of its own.
     ///
     /// # Errors
     /// When the server cannot be started or the file not be made.
     pub fn create(engine: Engine, directory: &Path, own_server: bool) -> Result<Self> {
+        Self::create_on(engine, directory, own_server.then_some(&[]))
+    }
+
+    /// The same, on a server of its own with these options where there are some.
+    ///
+    /// # Errors
+    /// As [`Database::create`].
+    pub fn create_on(engine: Engine, directory: &Path, own_server: Option<&[String]>) -> Result<Self> {
         match engine {
             Engine::Sqlite => Ok(Self::Sqlite {
                 path: directory.join("directory.sqlite"),
             }),
             Engine::MariaDb => {
-                let server = if own_server {
-                    Server::private(&directory.join("mariadb"))?
-                } else {
-                    Server::shared()?
+                let server = match own_server {
+                    Some(options) => Server::private_with(&directory.join("mariadb"), options)?,
+                    None => Server::shared()?,
                 };
                 let mut random = [0; 8];
                 getrandom::fill(&mut random).context("random bytes")?;
@@ -199,6 +206,17 @@ impl Database {
                 Ok(rows.collect::<rusqlite::Result<_>>()?)
             }
             Self::MariaDb { server, name } => server.rows(name, sql),
+        }
+    }
+
+    /// The server and the name of the database there.
+    ///
+    /// # Errors
+    /// When the database is a file.
+    pub fn on_server(&self) -> Result<(&Server, &str)> {
+        match self {
+            Self::Sqlite { .. } => anyhow::bail!("SQLite has no server"),
+            Self::MariaDb { server, name } => Ok((server, name)),
         }
     }
 

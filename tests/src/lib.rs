@@ -30,6 +30,7 @@
 //! - [`load`]: many clients at once, with a ledger of what was acknowledged.
 //! - [`panel`]: PostfixAdmin itself beside a site.
 //! - [`dialog`]: the runner of `tests/dialogs/**/*.dialog`.
+//! - [`peers`]: Courier's authdaemond and Postfix's proxymap on the same database, for comparison.
 //! - [`wait`]: the only way to wait: for a condition, with a deadline.
 //!
 //! Every function returns a `Result` with the whole story in its error, so tests read straight down with `?`.
@@ -46,6 +47,7 @@ pub mod mailbox;
 pub mod mariadb;
 pub mod packages;
 pub mod panel;
+pub mod peers;
 pub mod pki;
 pub mod process;
 pub mod relay;

@@ -74,8 +74,17 @@ impl Server {
     /// # Errors
     /// When MariaDB is neither installed nor installable, or does not start.
     pub fn private(directory: &Path) -> Result<Self> {
+        Self::private_with(directory, &[])
+    }
+
+    /// The same with more options of mariadbd, which win over the harness's.
+    ///
+    /// # Errors
+    /// As [`Server::private`].
+    pub fn private_with(directory: &Path, options: &[String]) -> Result<Self> {
         let program = prepare(directory)?;
-        let arguments = arguments(directory, false)?;
+        let mut arguments = arguments(directory, false)?;
+        arguments.extend_from_slice(options);
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         let process = Process::new("mariadbd", program, &arguments, None, directory.join("log"));
         let mut server = Self {
@@ -148,7 +157,15 @@ impl Server {
     /// # Errors
     /// When one fails.
     pub fn execute(&self, database: &str, sql: &str) -> Result<()> {
-        self.connected(database, async |mut connection| {
+        self.execute_within(wait::LONG, database, sql)
+    }
+
+    /// The same for work that takes its time.
+    ///
+    /// # Errors
+    /// When a statement fails, or all of them together take longer.
+    pub fn execute_within(&self, limit: Duration, database: &str, sql: &str) -> Result<()> {
+        self.connected(limit, database, async |mut connection| {
             connection.query_drop(sql).await?;
             connection.disconnect().await
         })
@@ -159,7 +176,7 @@ impl Server {
     /// # Errors
     /// When it fails or finds nothing.
     pub fn text(&self, sql: &str) -> Result<String> {
-        let text = self.connected("", async |mut connection| {
+        let text = self.connected(wait::LONG, "", async |mut connection| {
             let text: Option<String> = connection.query_first(sql).await?;
             connection.disconnect().await?;
             Ok(text)
@@ -172,7 +189,7 @@ impl Server {
     /// # Errors
     /// When one fails.
     pub fn rows(&self, database: &str, sql: &str) -> Result<Vec<String>> {
-        self.connected(database, async |mut connection| {
+        self.connected(wait::LONG, database, async |mut connection| {
             let rows: Vec<mysql_async::Row> = connection.query(sql).await?;
             connection.disconnect().await?;
             Ok(rows.into_iter().map(text_of).collect())
@@ -182,6 +199,7 @@ impl Server {
     /// Does something with a connection of its own.
     fn connected<T>(
         &self,
+        limit: Duration,
         database: &str,
         work: impl AsyncFnOnce(Conn) -> mysql_async::Result<T>,
     ) -> Result<T> {
@@ -196,7 +214,7 @@ impl Server {
             .build()?;
         runtime.block_on(async {
             let work = async { work(Conn::new(options).await?).await };
-            tokio::time::timeout(wait::LONG, work)
+            tokio::time::timeout(limit, work)
                 .await
                 .context("MariaDB does not answer")?
                 .map_err(Into::into)

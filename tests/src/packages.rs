@@ -112,6 +112,30 @@ pub const AUTHTEST: Needed = Needed {
     package: "courier-authdaemon",
 };
 
+/// Courier's authentication daemon, with its module for MySQL. For the benchmark.
+pub const COURIER: [Needed; 2] = [
+    Needed {
+        programs: &["/usr/lib/courier/courier-authlib/authdaemond"],
+        package: "courier-authlib",
+    },
+    Needed {
+        programs: &["/usr/lib/courier-authlib/libauthmysql.so.0"],
+        package: "courier-authlib-mysql",
+    },
+];
+
+/// Postfix, with its maps in MySQL. For the benchmark.
+pub const POSTFIX: [Needed; 2] = [
+    Needed {
+        programs: &["postfix"],
+        package: "postfix",
+    },
+    Needed {
+        programs: &["/usr/lib/postfix/postfix-mysql.so"],
+        package: "postfix-mysql",
+    },
+];
+
 /// Everything that some test runs.
 pub const ALL: [Needed; 18] = [
     MARIADB,

@@ -32,7 +32,7 @@ enum Task {
     Tidy,
     /// Writes the generated files anew: gRPC code and the configuration reference.
     Codegen,
-    /// Measures release builds: messages per second, barriers per message, memory.
+    /// Measures release builds: mail, logins and lookups beside other servers, timing, a million mailboxes.
     Bench(bench::Options),
     /// Runs dialogues against a running server.
     Dialogs(dialogs::Options),

@@ -24,7 +24,7 @@ pub const HOST_NAME: &str = "mail.example.com";
 #[derive(Debug)]
 pub struct SiteBuilder {
     backend: Backend,
-    own_server: bool,
+    own_server: Option<Vec<String>>,
     usual_accounts: bool,
     tables: bool,
     rows: String,
@@ -43,7 +43,7 @@ impl SiteBuilder {
     pub(super) fn new() -> Self {
         Self {
             backend: Backend::SQLITE,
-            own_server: false,
+            own_server: None,
             usual_accounts: true,
             tables: true,
             rows: String::new(),
@@ -72,8 +72,17 @@ impl SiteBuilder {
         if self.backend.engine == Engine::Sqlite {
             self.backend = Backend::MARIADB;
         }
-        self.own_server = true;
+        self.own_server.get_or_insert_default();
         self
+    }
+
+    /// The same with options of mariadbd, e.g. `--innodb-buffer-pool-size=1G`.
+    #[must_use]
+    pub fn server_options(self, options: &[&str]) -> Self {
+        let mut builder = self.own_server();
+        let list = builder.own_server.get_or_insert_default();
+        list.extend(options.iter().map(|&option| option.to_owned()));
+        builder
     }
 
     /// No `example.com` with `alice` and `bob`.
@@ -345,7 +354,11 @@ impl SiteBuilder {
     }
 
     fn make_database(&mut self, directory: &Path) -> Result<Database> {
-        let database = Database::create(self.backend.engine, &directory.join("state"), self.own_server)?;
+        let database = Database::create_on(
+            self.backend.engine,
+            &directory.join("state"),
+            self.own_server.as_deref(),
+        )?;
         match &database {
             Database::Sqlite { path } => {
                 self.settings.set("authd.backend", "sqlite");

@@ -1,9 +1,8 @@
-//! `cargo xtask bench`: messages per second through smtpd into Maildirs, barriers per message, resident memory.
+//! `cargo xtask bench mail`: messages per second through smtpd into Maildirs, barriers per message, resident memory.
 //!
 //! Release builds, on the file system of the temporary directory (`--below` chooses another; tmpfs is refused). The load
 //! runs on the same machine. Only figures of one run can be compared with each other.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -11,19 +10,15 @@ use std::time::Instant;
 
 use anyhow::{Result, ensure};
 use clap::Args;
-use nix::sys::statfs::{TMPFS_MAGIC, statfs};
 use tests::Site;
 use tests::site::{DAEMONS, Endpoints};
 use tests::trace::Trace;
 
-use crate::cargo::{self, cargo};
+use super::Place;
 
-/// Where and how much.
+/// How much.
 #[derive(Args)]
 pub struct Options {
-    /// The directory in which the Maildirs are made for the time of the run.
-    #[arg(long)]
-    below: Option<PathBuf>,
     /// Messages for each row of the table.
     #[arg(long, default_value_t = 5000)]
     messages: usize,
@@ -40,26 +35,11 @@ const COMPARED: [(&str, [u32; 3]); 3] = [
     ("model B (journal)", [1500, 5170, 6330]),
 ];
 
-/// Builds for release if this is not the release build, and measures.
-pub fn run(options: &Options) -> Result<()> {
-    if cfg!(debug_assertions) {
-        let mut command = cargo(&["run", "--release", "--package", "xtask", "--", "bench"]);
-        command.args(["--messages", &options.messages.to_string()]);
-        if let Some(below) = &options.below {
-            command.arg("--below").arg(below);
-        }
-        return cargo::run(&mut command);
-    }
-    let below = options.below.clone().unwrap_or_else(std::env::temp_dir);
-    ensure!(
-        statfs(&below)?.filesystem_type() != TMPFS_MAGIC,
-        "{} is a tmpfs: choose a disk with --below",
-        below.display()
-    );
-    let binaries = tests::binaries::Binaries::build_visibly()?;
+/// Measures.
+pub fn run(options: &Options, place: &Place) -> Result<()> {
     let mut builder = Site::builder()
-        .with_binaries(binaries)
-        .below(&below)
+        .with_binaries(place.binaries.clone())
+        .below(&place.below)
         .domain("bench.test");
     for number in 0..MAILBOXES {
         builder = builder.account(&address(number));
