@@ -217,13 +217,20 @@ fn cyrus_libsasl_checks_passwords_by_us() -> Result<()> {
     })
 }
 
+/// authd's decision log, once it says what it has to: it is written behind.
+fn told(site: &Site, wanted: impl Fn(&str) -> bool) -> Result<String> {
+    let path = site.directory().join("events/authd.jsonl");
+    tests::wait::until("the decision log", tests::wait::LONG, || {
+        let log = std::fs::read_to_string(&path)?;
+        Ok(wanted(&log).then_some(log))
+    })
+}
+
 /// What came by the socket stands in the decision log, without the passwords.
 fn audit(site: &Site) -> Result<()> {
-    let log = std::fs::read_to_string(site.directory().join("events/authd.jsonl"))?;
-    ensure!(
-        log.contains("saslauthd") && log.contains("nobody@example.com"),
-        "{log}"
-    );
+    let log = told(site, |log| {
+        log.contains("saslauthd") && log.contains("nobody@example.com")
+    })?;
     ensure!(
         !log.contains("\"wrong\"") && !log.contains(&format!("\"{PASSWORD}\"")),
         "{log}"
@@ -252,18 +259,13 @@ fn saslauthd_by_hand() -> Result<()> {
             Places::ask(&places.mux(), &[&wrong])?.starts_with(b"\0\x18NO "),
             "wrong"
         );
-        let log = std::fs::read_to_string(site.directory().join("events/authd.jsonl"))?;
-        ensure!(
-            log.contains("192.0.2.9"),
-            "the client's address is not in the log: {log}"
-        );
+        told(site, |log| log.contains("192.0.2.9"))?;
         // What is no login is denied like any other, and told.
         for login in ["a\rb@example.com", "a\u{1b}[2J@example.com", "\u{0}@example.com"] {
             let answer = Places::ask(&places.mux(), &[&strings(&[login, PASSWORD, "smtp", ""])])?;
             ensure!(answer.get(2..4) == Some(b"NO"), "{login:?}: {answer:?}");
         }
-        let log = std::fs::read_to_string(site.directory().join("events/authd.jsonl"))?;
-        ensure!(log.matches("login_denied").count() == 4, "{log}");
+        told(site, |log| log.matches("login_denied").count() == 4)?;
         // Longer than any string may be: refused, though it never comes.
         let answer = Places::ask(&places.mux(), &[&[1, 1]])?;
         ensure!(answer[2..].starts_with(b"NO "), "{answer:?}");
@@ -391,8 +393,9 @@ fn authdaemon_by_hand() -> Result<()> {
                 let answer = places.ask_authdaemon(request)?;
                 ensure!(answer == expected, "{request:?}: {answer:?}");
             }
-            let log = std::fs::read_to_string(site.directory().join("events/authd.jsonl"))?;
-            ensure!(log.contains("192.0.2.7") && log.contains("authdaemon"), "{log}");
+            let log = told(site, |log| {
+                log.contains("192.0.2.7") && log.contains("authdaemon")
+            })?;
             ensure!(!log.contains("tanstaaf"), "a password in the log");
             Ok(())
         })

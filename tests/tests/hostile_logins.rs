@@ -16,9 +16,9 @@ use anyhow::{Context, Result, ensure};
 use auth_api::client::Client;
 use auth_api::sasl::{LoginContext, LoginStep, TlsState};
 use mail_types::{Secret, SessionId};
-use tests::Site;
 use tests::client::{Imap, Pop3, Smtp};
 use tests::site::{Endpoints, PASSWORD, SiteBuilder};
+use tests::{Site, wait};
 
 /// Where nobody waits after a failure, so that many can be tried.
 fn site() -> SiteBuilder {
@@ -425,8 +425,7 @@ fn hashes_that_cannot_be_checked() -> Result<()> {
                 begin.elapsed()
             );
         }
-        let log = fs::read_to_string(site.daemon("authd")?.log_file())?;
-        ensure!(log.contains("alice@example.com"), "no alert: {log}");
+        let log = alert(site, "alice@example.com")?;
         for column in &columns {
             ensure!(
                 !log.contains(column.as_str()),
@@ -530,11 +529,7 @@ fn rows_that_lead_elsewhere() -> Result<()> {
         }
         let written = fs::read_dir(outside.join("new"))?.count() + fs::read_dir(&outside)?.count();
         ensure!(written == 1, "something was written outside");
-        let log = fs::read_to_string(site.daemon("authd")?.log_file())?;
-        ensure!(
-            log.contains("leads out of virtual_mailbox_base"),
-            "no alert: {log}"
-        );
+        alert(site, "leads out of virtual_mailbox_base")?;
         Ok(())
     })
 }
@@ -793,5 +788,14 @@ fn mail_meanwhile(endpoints: &Endpoints, stop: &Arc<AtomicBool>) -> thread::Join
             accepted += 1;
         }
         Ok(accepted)
+    })
+}
+
+/// The log of authd, once it says this: it is written behind.
+fn alert(site: &mut Site, words: &str) -> Result<String> {
+    let path = site.daemon("authd")?.log_file();
+    wait::until(&format!("{words} in the log of authd"), wait::LONG, || {
+        let log = fs::read_to_string(path)?;
+        Ok(log.contains(words).then_some(log))
     })
 }

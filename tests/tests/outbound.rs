@@ -410,6 +410,8 @@ fn a_delayed_message_is_announced_once_and_reports_are_never_reported() -> Resul
         .site()
         .set("qmgr.delay_warning_time", "500ms")
         .set("qmgr.maximal_queue_lifetime", "1h")
+        // A mailbox is deleted below, and is to be gone at once.
+        .set("authd.address_cache_time", "0s")
         .run(|site| {
             send(site, &["friend@dead.test"], "waiting")?;
             let text = report(site, 1, "friend@dead.test")?.text();

@@ -243,7 +243,7 @@ mod tests {
                 digest: "b913a602c7eda7a495b4e6e7334d3890".to_owned(),
             }
         );
-        assert_eq!(command_of(b"AUTH 11\nimap\ncram-x\n"), Command::UnknownKind);
+        assert_eq!(command_of(b"AUTH 12\nimap\ncram-x\n"), Command::UnknownKind);
     }
 
     #[test]
@@ -285,7 +285,7 @@ mod tests {
             b"AUTH 99999999999999999999\n",
             b"AUTH 5\nabcde",
             b"AUTH 13\nimap\nlogin\nuu",
-            b"AUTH 21\nimap\ncram-md5\n!!\n!!\n",
+            b"AUTH 20\nimap\ncram-md5\n!!\n!!\n",
             b"PRE .\n",
             b"PRE . imap\n",
             flood.as_bytes(),
