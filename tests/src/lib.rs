@@ -21,6 +21,7 @@
 //!   and reloaded; its logs are printed when the test fails. [`site::SiteBuilder`] says what differs from the usual one.
 //! - [`backend`]: SQLite or a private MariaDB, with the PostfixAdmin schema forms 2.1, 3.3 and 4.0;
 //!   [`backend::each`] runs one test on all of them.
+//! - [`outage`]: all the ways in which a database goes away.
 //! - [`relay`]: a bad network in front of the database server.
 //! - [`client`]: small blocking SMTP, IMAP and POP3 clients with verified TLS, which show what went over the wire.
 //! - [`sink`] and [`dns`]: the rest of the world: SMTP servers that refuse, delay or close, and the zones that lead there.
@@ -45,6 +46,7 @@ pub mod hashes;
 pub mod load;
 pub mod mailbox;
 pub mod mariadb;
+pub mod outage;
 pub mod packages;
 pub mod panel;
 pub mod peers;

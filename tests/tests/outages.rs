@@ -11,28 +11,23 @@ use tests::client::Smtp;
 use tests::dns::{self, Dns};
 use tests::load::{self, Load, Plan};
 use tests::mariadb::OUTAGE_LIMIT;
+use tests::outage::{self, Outage, auth, everything_works, imap_login, pop3_login, rcpt};
 use tests::process::Process;
 use tests::sink::{Offers, Sink};
 use tests::site::{DAEMONS, Endpoints, PASSWORD};
 use tests::wait;
 
 const SINK_PORT: u16 = 2528;
-
-/// How the database goes away, and comes back.
-#[derive(Clone, Copy, Debug)]
-enum Outage {
-    /// It accepts connections and says nothing.
-    Stopped,
-    /// It refuses connections.
-    Killed,
-}
+const ALICE: &str = "alice@example.com";
 
 fn database_outage(outage: Outage) -> Result<()> {
     Site::builder()
         .own_server()
         .set("smtpd.smtpd_error_sleep_time", "0s")
         .set("authd.replica.enabled", false)
+        .set("authd.address_cache_time", "0s")
         .run(|site| {
+            let relay = outage::with_relay(site)?;
             let starts: Vec<u32> = site.processes().iter().map(Process::starts).collect();
             // Everything has been used once, so that connections and caches are as in normal service.
             site.submit_as("alice@example.com")?.send(
@@ -40,15 +35,9 @@ fn database_outage(outage: Outage) -> Result<()> {
                 &["bob@example.com"],
                 "Subject: 1\r\n\r\n1\r\n",
             )?;
-            match outage {
-                Outage::Stopped => site.database()?.server()?.process()?.signal(Signal::SIGSTOP)?,
-                Outage::Killed => site.database()?.server()?.process()?.kill()?,
-            }
+            outage.begin(site, &relay)?;
             everything_is_deferred(site, 2).with_context(|| format!("{outage:?}"))?;
-            match outage {
-                Outage::Stopped => site.database()?.server()?.process()?.signal(Signal::SIGCONT)?,
-                Outage::Killed => site.database()?.server()?.start()?,
-            }
+            outage.end(site, &relay)?;
             let back = Instant::now();
             let endpoints = site.endpoints().clone();
             wait::for_true("normal service", OUTAGE_LIMIT, || {
@@ -80,61 +69,16 @@ fn everything_is_deferred(site: &mut Site, rounds: u32) -> Result<()> {
             &|| rcpt(site, "nobody@example.com"),
             "451 4.3.0",
         )?;
-        timed("AUTH", &|| auth(site, PASSWORD), "454 4.7.0")?;
-        timed("AUTH with a wrong password", &|| auth(site, "wrong"), "454 4.7.0")?;
-        timed("IMAP", &|| imap_login(site), "NO [UNAVAILABLE]")?;
-        timed("POP3", &|| pop3_login(site), "-ERR [SYS/TEMP]")?;
+        timed("AUTH", &|| auth(site, ALICE, PASSWORD), "454 4.7.0")?;
+        timed(
+            "AUTH with a wrong password",
+            &|| auth(site, ALICE, "wrong"),
+            "454 4.7.0",
+        )?;
+        timed("IMAP", &|| imap_login(site, ALICE, PASSWORD), "NO [UNAVAILABLE]")?;
+        timed("POP3", &|| pop3_login(site, ALICE, PASSWORD), "-ERR [SYS/TEMP]")?;
     }
     Ok(())
-}
-
-fn everything_works(endpoints: &Endpoints) -> Result<()> {
-    let answers = [
-        rcpt(endpoints, "bob@example.com")?.0,
-        auth(endpoints, PASSWORD)?.0,
-    ];
-    ensure!(
-        answers[0].starts_with("250") && answers[1].starts_with("235"),
-        "{answers:?}"
-    );
-    let unknown = rcpt(endpoints, "nobody@example.com")?.0;
-    ensure!(unknown.starts_with("550"), "{unknown}");
-    endpoints.imap_as("alice@example.com", PASSWORD)?.logout()?;
-    endpoints.pop3_as("alice@example.com", PASSWORD)?.quit()
-}
-
-/// How long the last command took, which is the one that needs the part that is away.
-fn timed<T>(ask: impl FnOnce() -> Result<T>) -> Result<(T, Duration)> {
-    let begin = Instant::now();
-    let answer = ask()?;
-    Ok((answer, begin.elapsed()))
-}
-
-fn rcpt(endpoints: &Endpoints, address: &str) -> Result<(String, Duration)> {
-    let mut smtp = endpoints.smtp("mx")?;
-    smtp.expect("MAIL FROM:<out@a.test>", 250)?;
-    timed(|| Ok(smtp.command(&format!("RCPT TO:<{address}>"))?.text()))
-}
-
-fn auth(endpoints: &Endpoints, password: &str) -> Result<(String, Duration)> {
-    let mut smtp = endpoints.smtp("submission")?;
-    smtp.start_tls(&endpoints.tls)?;
-    timed(|| Ok(smtp.auth_plain("alice@example.com", password)?.text()))
-}
-
-fn imap_login(endpoints: &Endpoints) -> Result<(String, Duration)> {
-    let mut imap = endpoints.imaps()?;
-    timed(|| {
-        Ok(imap
-            .command(&format!("LOGIN alice@example.com {PASSWORD}"))?
-            .tagged)
-    })
-}
-
-fn pop3_login(endpoints: &Endpoints) -> Result<(String, Duration)> {
-    let mut pop3 = endpoints.pop3s()?;
-    pop3.ok("USER alice@example.com")?;
-    timed(|| pop3.command(&format!("PASS {PASSWORD}")))
 }
 
 #[test]
@@ -145,6 +89,26 @@ fn the_database_is_stopped() -> Result<()> {
 #[test]
 fn the_database_is_killed() -> Result<()> {
     database_outage(Outage::Killed)
+}
+
+#[test]
+fn the_database_refuses() -> Result<()> {
+    database_outage(Outage::Refusing)
+}
+
+#[test]
+fn the_database_is_slow() -> Result<()> {
+    database_outage(Outage::Slow)
+}
+
+#[test]
+fn the_database_answers_with_errors() -> Result<()> {
+    database_outage(Outage::Errors)
+}
+
+#[test]
+fn the_database_has_wrong_columns() -> Result<()> {
+    database_outage(Outage::WrongColumns)
 }
 
 #[test]
