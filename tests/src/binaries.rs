@@ -89,11 +89,16 @@ impl Binaries {
     }
 }
 
-/// The workspace's root, from where cargo is run.
+/// The workspace's root: that of the cargo that runs this program. What was compiled in is only for programs that are run
+/// without cargo, because a target directory that several clones share holds the path of the clone that built first.
 #[must_use]
 pub fn workspace_root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
+    let package = env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    let package = Path::new(&package);
+    package
+        .ancestors()
+        .find(|directory| directory.join("Cargo.lock").exists())
+        .or(package.parent())
         .unwrap_or(Path::new("."))
         .to_path_buf()
 }

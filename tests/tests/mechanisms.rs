@@ -128,7 +128,7 @@ impl Way {
     }
 
     fn python(&self, site: &Site, user: &str, secret: &str) -> Result<Output> {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients/sasl.py");
+        let script = tests::binaries::workspace_root().join("tests/clients/sasl.py");
         let host = site.endpoints().address.to_string();
         let mut command = Command::new("/usr/bin/python3");
         command.arg(script).args([self.service, &host, &self.port(site)?]);

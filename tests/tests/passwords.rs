@@ -3,7 +3,6 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 use config::Config;
@@ -116,8 +115,7 @@ fn what_the_tools_make_of_random_passwords() -> Result<()> {
 /// The committed table, whose rows the unit tests of `sasl` check without any of the tools.
 #[test]
 fn the_table_has_every_form() -> Result<()> {
-    let path =
-        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../crates/sasl/src/password/made_by_others.tsv");
+    let path = tests::binaries::workspace_root().join("crates/sasl/src/password/made_by_others.tsv");
     let password = "Pässwörd with 1 space";
     let server = Server::shared()?;
     let made = [

@@ -350,13 +350,14 @@ fn restart_cold(site: &mut Site) -> Result<()> {
 
 /// The rows of all tables of the replica.
 fn replica_rows(status: &serde_json::Value) -> u64 {
-    let Some(rows) = status.pointer("/replica/rows") else {
-        return 0;
-    };
-    match rows {
-        serde_json::Value::Object(tables) => tables.values().filter_map(serde_json::Value::as_u64).sum(),
-        rows => rows.as_u64().unwrap_or_default(),
-    }
+    let tables = status
+        .pointer("/replica/tables")
+        .and_then(serde_json::Value::as_object);
+    tables
+        .into_iter()
+        .flat_map(serde_json::Map::values)
+        .filter_map(|table| table.get("rows").and_then(serde_json::Value::as_u64))
+        .sum()
 }
 
 /// A SQLite file with what lies beside it.
