@@ -23,12 +23,17 @@ pub struct Options {
     /// How often everything is measured; the middle one of the figures counts.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
+    /// Clients at a time, one row of the tables for each.
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 10, 50])]
+    clients: Vec<usize>,
+    /// Ours alone, without root: for looking at one change after the other.
+    #[arg(long)]
+    alone: bool,
     /// Processes of authdaemond (its default is 5).
     #[arg(long, default_value_t = 5)]
     daemons: usize,
 }
 
-const CLIENTS: [usize; 3] = [1, 10, 50];
 const DOMAINS: usize = 100;
 
 /// The options of the server, which is the same for all three.
@@ -43,7 +48,7 @@ pub fn run(options: &Options, place: &Place) -> Result<()> {
     let directory = Directory {
         domains: DOMAINS,
         // Every address once for each number of clients, so that nothing is known from before.
-        mailboxes: options.questions * CLIENTS.len() * options.rounds.max(1),
+        mailboxes: options.questions * options.clients.len() * options.rounds.max(1),
     };
     Site::builder()
         .with_binaries(place.binaries.clone())
@@ -61,13 +66,17 @@ pub fn run(options: &Options, place: &Place) -> Result<()> {
                 socket: server.socket(),
                 database,
             };
-            let courier = Authdaemond::start(&here.join("courier"), &rows, options.daemons)?;
-            let postfix = Proxymap::start(&here.join("postfix"), &rows)?;
+            let peers = match options.alone {
+                true => None,
+                false => Some(Peers {
+                    courier: Authdaemond::start(&here.join("courier"), &rows, options.daemons)?,
+                    postfix: Proxymap::start(&here.join("postfix"), &rows)?,
+                }),
+            };
             let bench = Bench {
                 runtime: load::runtime()?,
                 socket,
-                courier,
-                postfix,
+                peers,
                 directory,
             };
             bench.tables(options)
@@ -77,9 +86,14 @@ pub fn run(options: &Options, place: &Place) -> Result<()> {
 struct Bench {
     runtime: Runtime,
     socket: std::path::PathBuf,
+    peers: Option<Peers>,
+    directory: Directory,
+}
+
+/// The other servers.
+struct Peers {
     courier: Authdaemond,
     postfix: Proxymap,
-    directory: Directory,
 }
 
 /// A figure: the middle one of the rounds.
@@ -99,7 +113,7 @@ impl Bench {
             "| recipients | clients | Postrider | again within 2 s | proxymap, 3 maps | proxymap, 1 map | ratio |"
         );
         println!("|---|---|---|---|---|---|---|");
-        for (row, clients) in CLIENTS.into_iter().enumerate() {
+        for (row, clients) in options.clients.iter().copied().enumerate() {
             let mut figures: [Vec<Measured>; 4] = Default::default();
             for round in 0..options.rounds {
                 let some = self.addresses(row * options.rounds + round, options.questions);
@@ -119,12 +133,13 @@ impl Bench {
                     clients,
                     &few,
                 )?);
+                let Some(peers) = &self.peers else { continue };
                 figures[2].push(load::ask_peer(clients, &some, || {
-                    let mut map = self.postfix.connect()?;
+                    let mut map = peers.postfix.connect()?;
                     Ok(move |address: &str| map.recipient(address))
                 })?);
                 figures[3].push(load::ask_peer(clients, &some, || {
-                    let mut map = self.postfix.connect()?;
+                    let mut map = peers.postfix.connect()?;
                     Ok(move |address: &str| map.mailbox(address))
                 })?);
             }
@@ -134,7 +149,7 @@ impl Bench {
             "\n| logins, md5-crypt | clients | Postrider, first | Postrider, again | authdaemond | its PRE (no password) | ratio, first |"
         );
         println!("|---|---|---|---|---|---|---|");
-        for (row, clients) in CLIENTS.into_iter().enumerate() {
+        for (row, clients) in options.clients.iter().copied().enumerate() {
             let mut figures: [Vec<Measured>; 4] = Default::default();
             for round in 0..options.rounds {
                 let some = self.addresses(row * options.rounds + round, options.questions);
@@ -152,12 +167,13 @@ impl Bench {
                     clients,
                     &some,
                 )?);
+                let Some(peers) = &self.peers else { continue };
                 figures[2].push(load::ask_peer(clients, &some, || {
-                    let courier = self.courier.connect();
+                    let courier = peers.courier.connect();
                     Ok(move |address: &str| courier.login(address, rows::PASSWORD))
                 })?);
                 figures[3].push(load::ask_peer(clients, &some, || {
-                    let courier = self.courier.connect();
+                    let courier = peers.courier.connect();
                     Ok(move |address: &str| courier.lookup(address))
                 })?);
             }
@@ -192,6 +208,11 @@ fn print_row(
     let mut cells = Vec::new();
     let mut rates = Vec::new();
     for measured in figures {
+        if measured.is_empty() {
+            cells.push("-".to_owned());
+            rates.push(f64::NAN);
+            continue;
+        }
         let measured = middle(measured)?;
         cells.push(format!("{:.0} ({})", measured.rate, measured.times.shown()));
         rates.push(measured.rate);

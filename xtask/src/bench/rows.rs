@@ -18,7 +18,7 @@ pub const MD5_CRYPT: &str = "$1$abcdefgh$cHJi5PXp/ki/ktXzqlk6I1";
 const LIMIT: Duration = Duration::from_secs(1800);
 
 /// A directory: `domains` domains, mailboxes `u0`, `u1`, ... and as many aliases `a0`, `a1`, ... that lead to them, spread
-/// evenly.
+/// evenly. Every mailbox has an alias row of its own name too, as PostfixAdmin makes them.
 #[derive(Debug, Clone, Copy)]
 pub struct Directory {
     /// How many domains.
@@ -45,6 +45,7 @@ impl Directory {
              INSERT INTO alias (address, goto, domain, active) \
              SELECT CONCAT('a', seq, '@d', seq MOD {domains}, '.test'), CONCAT('u', seq, '@d', seq MOD {domains}, '.test'), \
              CONCAT('d', seq MOD {domains}, '.test'), 1 FROM seq_0_to_{last};\n\
+             INSERT INTO alias (address, goto, domain, active) SELECT username, username, domain, 1 FROM mailbox;\n\
              ANALYZE TABLE domain, mailbox, alias;"
         );
         let (server, name) = site.database()?.on_server()?;

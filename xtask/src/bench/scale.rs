@@ -154,7 +154,7 @@ impl Bench {
             thread::sleep(Duration::from_millis(100));
             let status = site.mailctl_json(&["directory", "status"])?;
             let rows: u64 = replica_rows(&status);
-            Ok((rows >= self.directory.mailboxes as u64 * 2).then_some(status))
+            Ok((rows >= self.directory.mailboxes as u64 * 3).then_some(status))
         })?;
         let file = site.directory().join("state/replica.sqlite");
         println!(

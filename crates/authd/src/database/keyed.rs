@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::schema::{Needed, Schema, TableNames};
+use super::schema::{Charset, Needed, Schema, TableNames};
 use super::values::text;
 use super::{Arg, Database, DbError, Dialect, Value};
 use crate::directory::backend::{BackendError, Found};
@@ -26,7 +26,7 @@ const CHUNK: usize = 256;
 const PROBE_AGAIN: Duration = Duration::from_secs(60);
 
 /// A column that a question asks for.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Column {
     name: &'static str,
     time: bool,
@@ -69,7 +69,7 @@ impl Column {
 }
 
 /// What is asked of a table.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Question {
     /// The table, by its usual name.
     pub table: &'static str,
@@ -128,6 +128,25 @@ pub struct Keyed {
     known: RwLock<Option<(Arc<Schema>, Instant)>>,
     probing: AtomicBool,
     probed: Box<Probed>,
+    statements: RwLock<Statements>,
+}
+
+/// The texts of questions by key for the columns as they were found, because making one takes longer than what is
+/// done with its answer.
+#[derive(Default)]
+struct Statements {
+    /// The columns that they were made for.
+    schema: Option<Arc<Schema>>,
+    /// For each question and number of keys.
+    texts: HashMap<(Question, usize), Arc<Statement>>,
+}
+
+/// A question by key as it goes to the database.
+struct Statement {
+    sql: String,
+    args: Vec<Arg>,
+    /// What the column with the key can hold.
+    charset: Charset,
 }
 
 impl Keyed {
@@ -145,6 +164,7 @@ impl Keyed {
             known: RwLock::new(None),
             probing: AtomicBool::new(false),
             probed,
+            statements: RwLock::default(),
         }
     }
 
@@ -208,6 +228,42 @@ impl Keyed {
         answer
     }
 
+    /// The text of a question for so many keys.
+    fn statement(&self, schema: &Arc<Schema>, question: &Question, places: usize) -> Arc<Statement> {
+        let made_for = |statements: &Statements| {
+            let schema_of = statements.schema.as_ref();
+            schema_of.is_some_and(|known| Arc::ptr_eq(known, schema))
+        };
+        {
+            let statements = self.statements.read().unwrap_or_else(PoisonError::into_inner);
+            if made_for(&statements)
+                && let Some(statement) = statements.texts.get(&(*question, places))
+            {
+                return statement.clone();
+            }
+        }
+        let (mut sql, args) = question.select(self.database.dialect(), schema);
+        let marks = vec!["?"; places].join(", ");
+        sql.push_str(&match places {
+            1 => format!("`{}` = ?", question.key),
+            _ => format!("`{}` IN ({marks})", question.key),
+        });
+        let statement = Arc::new(Statement {
+            sql,
+            args,
+            charset: schema.charset(question.table, question.key),
+        });
+        let mut statements = self.statements.write().unwrap_or_else(PoisonError::into_inner);
+        if !made_for(&statements) {
+            *statements = Statements {
+                schema: Some(schema.clone()),
+                texts: HashMap::new(),
+            };
+        }
+        statements.texts.insert((*question, places), statement.clone());
+        statement
+    }
+
     /// All rows of these keys. Nothing where there is no such table, or where a key cannot be in it.
     pub async fn rows<'k>(
         &self,
@@ -219,24 +275,27 @@ impl Keyed {
         if !schema.has(question.table, question.key) {
             return Ok(found);
         }
-        let charset = schema.charset(question.table, question.key);
-        let mut keys: Vec<&str> = keys.into_iter().filter(|key| charset.holds(key)).collect();
-        keys.sort_unstable();
-        keys.dedup();
+        let mut keys: Vec<&str> = keys.into_iter().collect();
+        if keys.len() > 1 {
+            keys.sort_unstable();
+            keys.dedup();
+        }
         for chunk in keys.chunks(CHUNK) {
-            let (mut sql, mut args) = question.select(self.database.dialect(), &schema);
             // Few different statements, so that the database keeps them prepared; the last key is repeated.
             let places = chunk.len().next_power_of_two();
-            let marks = vec!["?"; places].join(", ");
-            sql.push_str(&match places {
-                1 => format!("`{}` = ?", question.key),
-                _ => format!("`{}` IN ({marks})", question.key),
-            });
+            let statement = self.statement(&schema, question, places);
+            let chunk: Vec<&str> = chunk
+                .iter()
+                .copied()
+                .filter(|key| statement.charset.holds(key))
+                .collect();
+            let Some(last) = chunk.last() else { continue };
+            let mut args = statement.args.clone();
             let padded = chunk
                 .iter()
-                .chain(std::iter::repeat_n(&chunk[chunk.len() - 1], places - chunk.len()));
+                .chain(std::iter::repeat_n(last, places - chunk.len()));
             args.extend(padded.map(|key| Arg::from(*key)));
-            for row in self.select(&sql, args).await? {
+            for row in self.select(&statement.sql, args).await? {
                 let Some(key) = text(row.first()).map(|key| key.to_lowercase()) else {
                     continue;
                 };

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use mail_types::Secret;
+use tokio::try_join;
 
 use super::keyed::{Column, Keyed, Probed, Question};
 use super::schema::{Form, Needed, Schema, TableNames};
@@ -144,12 +145,11 @@ impl PostfixAdmin {
         let domains = usernames
             .iter()
             .map(|name| name.rsplit_once('@').map_or("", |(_, domain)| domain));
-        let domains = self.tables.each(&DOMAIN, domains).await?;
-        let mut mailboxes = self.tables.each(&LOGIN, usernames.iter().copied()).await?;
-        let mut programs = self
-            .tables
-            .rows(&APP_PASSWORDS, usernames.iter().copied())
-            .await?;
+        let (domains, mut mailboxes, mut programs) = try_join!(
+            self.tables.each(&DOMAIN, domains),
+            self.tables.each(&LOGIN, usernames.iter().copied()),
+            self.tables.rows(&APP_PASSWORDS, usernames.iter().copied()),
+        )?;
         let mut rows = Vec::with_capacity(usernames.len());
         for username in usernames {
             let Some(row) = mailboxes.remove(*username) else {

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
-use futures_util::future::{BoxFuture, Shared};
+use futures_util::future::{BoxFuture, WeakShared};
 
 use super::backend::{
     AccessTable, AliasDomainRow, AliasRow, Answer, Backend, BackendError, DomainRow, Found, LoginRow,
@@ -62,10 +62,6 @@ impl Cached {
     }
 }
 
-fn lost() -> BackendError {
-    BackendError("the question was not taken to its end".to_owned())
-}
-
 /// What the time is.
 type Now = Arc<dyn Fn() -> Instant + Send + Sync>;
 
@@ -85,7 +81,8 @@ struct State<T> {
     known: HashMap<String, (T, Instant)>,
     /// Keys of `known` in the order in which they end; a key may stand here more than once.
     order: VecDeque<(String, Instant)>,
-    asking: HashMap<String, Shared<BoxFuture<'static, Reply<T>>>>,
+    /// Questions under way. They go on as long as somebody waits: what nobody polls must not hold a connection.
+    asking: HashMap<String, WeakShared<BoxFuture<'static, Reply<T>>>>,
 }
 
 impl<T: Clone + Send + Sync + 'static> Rows<T> {
@@ -130,8 +127,8 @@ impl<T: Clone + Send + Sync + 'static> Rows<T> {
                     source: Source::Cache,
                 });
             }
-            match state.asking.get(key) {
-                Some(shared) => (shared.clone(), false),
+            match state.asking.get(key).and_then(WeakShared::upgrade) {
+                Some(shared) => (shared, false),
                 None => {
                     let (rows, generation) = (self.clone(), state.generation);
                     let (question, name) = (ask(key.to_owned()), key.to_owned());
@@ -140,22 +137,20 @@ impl<T: Clone + Send + Sync + 'static> Rows<T> {
                         rows.keep(name, &reply, generation);
                         reply
                     };
-                    // A task of its own: it comes to its end though nobody waits any more.
-                    let task = tokio::spawn(work);
-                    let shared = async move { task.await.unwrap_or_else(|_| Err(lost())) }
-                        .boxed()
-                        .shared();
-                    state.asking.insert(key.to_owned(), shared.clone());
+                    let shared = work.boxed().shared();
+                    // What nobody waited for to its end.
+                    if state.asking.len() >= MOST {
+                        state.asking.retain(|_, question| question.upgrade().is_some());
+                    }
+                    if let Some(weak) = shared.downgrade() {
+                        state.asking.insert(key.to_owned(), weak);
+                    }
                     (shared, true)
                 }
             }
         };
         let reply = shared.await;
         match &reply {
-            Err(_) => {
-                self.state().asking.remove(key);
-                reply
-            }
             // It was asked before this question came: what is missing may have come since.
             Ok(found) if !first && found.row.is_none() => ask(key.to_owned()).await,
             _ => reply,
@@ -393,6 +388,19 @@ mod tests {
                 .all(|answer| answer.as_ref().unwrap().row.is_none())
         );
         assert_eq!(asked(&memory), 11);
+    }
+
+    #[tokio::test]
+    async fn a_question_that_nobody_waits_for_ends_there() {
+        let (memory, cache) = cached(Memory::default().mailbox("a@d.test"));
+        memory.hold();
+        let given_up = tokio::time::timeout(Duration::ZERO, cache.mailbox("a@d.test")).await;
+        assert!(given_up.is_err());
+        memory.release();
+        // The next one asks anew, and does not wait for the one that nobody polls.
+        assert_eq!(cache.mailbox("a@d.test").await.unwrap().source, Source::Database);
+        assert_eq!(cache.mailbox("a@d.test").await.unwrap().source, Source::Cache);
+        assert!(cache.mailboxes.state().asking.is_empty());
     }
 
     #[tokio::test]
