@@ -183,7 +183,8 @@ impl Attempt {
             .collect();
         let now = self.shared.clock.instant();
         for (candidate, proof) in candidates.iter().zip(&proofs) {
-            if self.shared.verified.knows(*proof, now) {
+            // A decoy may be a column that this very account had until it was locked.
+            if !candidate.stored.is_decoy() && self.shared.verified.knows(*proof, now) {
                 return Ok(Some(Fit {
                     means: candidate.means,
                     scheme: candidate.stored.scheme(),

@@ -183,6 +183,11 @@ impl Stored {
             decoy: true,
         }
     }
+
+    /// Whether it is a [`Stored::decoy`], which no password fits, whatever was found out about its column.
+    pub fn is_decoy(&self) -> bool {
+        self.decoy
+    }
 }
 
 fn cleartext(text: &str) -> Scheme {

@@ -98,3 +98,14 @@ async fn what_is_no_address_is_not_told() {
     assert!(is_denied(&bench.login("my-secret", "x").await));
     assert!(bench.log().contains("not an address") && !bench.log().contains("my-secret"));
 }
+
+/// What was found good a moment ago does not outlive the password: an empty column lets nobody in.
+#[tokio::test]
+async fn a_locked_account_is_denied_at_once() {
+    let bench = Bench::with("$1$ab$.ThsTrbyIbEahEdE8LNwj1").await;
+    for _ in 0..2 {
+        assert!(is_granted(&bench.login("u@d.test", "correct horse").await));
+    }
+    bench.sql("UPDATE mailbox SET password = ''").await;
+    assert!(is_denied(&bench.login("u@d.test", "correct horse").await));
+}
