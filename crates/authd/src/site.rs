@@ -14,7 +14,7 @@ use crate::database::schema::Schema;
 use crate::database::sqlite::{OpenError, Sqlite};
 use crate::database::{Database, DbError};
 use crate::directory::Directory;
-use crate::directory::backend::Backend;
+use crate::directory::backend::{Backend, BackendError};
 use crate::directory::cached::Cached;
 use crate::profile::Profile;
 use crate::replica::WithReplica;
@@ -104,15 +104,16 @@ impl Site {
 
     /// What a password column without a mark of its scheme holds: as configured, or cleartext where the
     /// tables are those of PostfixAdmin 2.x, which has such columns (robustness.md 5.4), or what the schema
-    /// suggests.
-    pub async fn unmarked_passwords(&self) -> Unmarked {
-        match self.settings.unmarked_passwords {
-            Some(configured) => configured,
-            None => match self.backend.questions().await {
-                Ok(questions) if questions.unmarked_cleartext => Unmarked::CLEARTEXT,
-                _ => self.settings.profile.unmarked_passwords(),
-            },
+    /// suggests. An error where the tables have to be looked at first and are away: nobody knows then.
+    pub async fn unmarked_passwords(&self) -> Result<Unmarked, BackendError> {
+        if let Some(configured) = self.settings.unmarked_passwords {
+            return Ok(configured);
         }
+        let questions = self.backend.questions().await?;
+        Ok(match questions.unmarked_cleartext {
+            true => Unmarked::CLEARTEXT,
+            false => self.settings.profile.unmarked_passwords(),
+        })
     }
 }
 

@@ -13,6 +13,7 @@ use super::audit::Attempt;
 use super::hashing::Rank;
 use super::revision::{Means, revision};
 use super::row::{self, Candidate};
+use crate::directory::DirectoryError;
 use crate::directory::backend::{Found, LoginRow, Source};
 use crate::site::Site;
 
@@ -126,17 +127,18 @@ impl Attempt {
             let reason = "the account is being guessed at from many networks; this one is not known to it";
             return Err(self.unavailable(Some(&key), reason.to_owned(), None));
         }
-        match site.directory.login_row(&address).await {
-            Ok(found) => {
-                let unmarked = site.unmarked_passwords().await;
-                Ok(Subject {
-                    address,
-                    site,
-                    found,
-                    unmarked,
-                    known,
-                })
-            }
+        let asked = async {
+            let found = site.directory.login_row(&address).await?;
+            Ok::<_, DirectoryError>((found, site.unmarked_passwords().await?))
+        };
+        match asked.await {
+            Ok((found, unmarked)) => Ok(Subject {
+                address,
+                site,
+                found,
+                unmarked,
+                known,
+            }),
             Err(error) => Err(self.unavailable(Some(&key), error.to_string(), None)),
         }
     }

@@ -11,7 +11,7 @@ use super::Shared;
 use super::audit::Attempt;
 use super::check::{Refusal, Subject, address};
 use super::hashing::Rank;
-use super::offered;
+use super::offered::{self, NotOffered};
 use super::revision::Means;
 
 /// One login in progress. It holds nothing that others could wait for.
@@ -34,6 +34,14 @@ enum Stage {
     Over,
 }
 
+/// Why a mechanism does not begin.
+enum NotBegun {
+    /// There is no such mechanism here.
+    Refused,
+    /// Nobody can tell now whether there is.
+    Trouble(String),
+}
+
 impl Exchange {
     pub(super) fn new(shared: Arc<Shared>, context: LoginContext, mechanism: &str) -> Self {
         let entry = mechanism::find(mechanism);
@@ -46,14 +54,18 @@ impl Exchange {
     }
 
     /// Begins the mechanism, where it is offered here.
-    async fn begin(&mut self) -> Option<Box<dyn Mechanism>> {
-        let entry = self.entry?;
+    async fn begin(&mut self) -> Result<Box<dyn Mechanism>, NotBegun> {
+        let entry = self.entry.ok_or(NotBegun::Refused)?;
         let (shared, context) = (&self.attempt.shared, &self.attempt.context);
         let site = shared.sites.current();
         let knowledge = shared.knowledge(&site).await;
-        offered::offer(entry, context, &site, knowledge).ok()?;
+        offered::offer(entry, context, &site, knowledge).map_err(|verdict| match verdict {
+            NotOffered::Refused(_) => NotBegun::Refused,
+            NotOffered::Tables | NotOffered::State => NotBegun::Trouble(verdict.reason().to_owned()),
+        })?;
         let mut random = [0; 32];
-        getrandom::fill(&mut random).ok()?;
+        getrandom::fill(&mut random)
+            .map_err(|error| NotBegun::Trouble(format!("the system gives no random numbers: {error}")))?;
         let tls = context.tls.as_ref();
         let parameters = Parameters {
             random,
@@ -73,7 +85,7 @@ impl Exchange {
             scram: shared.scram.shape(),
             decoy_key: shared.scram.decoy_key,
         };
-        Some(entry.start(parameters))
+        Ok(entry.start(parameters))
     }
 
     /// Goes on until there is something for the client.
@@ -194,8 +206,11 @@ impl server::Exchange for Exchange {
         let (mut mechanism, subject) = match std::mem::replace(&mut self.stage, Stage::Over) {
             Stage::Running { mechanism, subject } => (mechanism, subject),
             Stage::New => match self.begin().await {
-                Some(mechanism) => (mechanism, None),
-                None => return self.attempt.denied(None, "no such mechanism here", true).await,
+                Ok(mechanism) => (mechanism, None),
+                Err(NotBegun::Refused) => {
+                    return self.attempt.denied(None, "no such mechanism here", true).await;
+                }
+                Err(NotBegun::Trouble(reason)) => return self.attempt.unavailable(None, reason, None),
             },
             Stage::Over => return self.attempt.denied(None, "the exchange is over", false).await,
         };

@@ -106,7 +106,10 @@ impl Explanation<'_> {
                 return Verdict::no(format!("a temporary failure: {error}"));
             }
         };
-        let unmarked = site.unmarked_passwords().await;
+        let unmarked = match site.unmarked_passwords().await {
+            Ok(unmarked) => unmarked,
+            Err(error) => return Verdict::no(format!("a temporary failure: {error}")),
+        };
         let verdict = self.row(&site, &key, &found, unmarked).await;
         match offered {
             Err(reason) => Verdict::no(format!("denied: the mechanism is not offered here: {reason}")),

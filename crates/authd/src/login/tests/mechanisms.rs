@@ -78,6 +78,29 @@ async fn what_is_offered_depends_on_tls_and_on_what_is_stored() {
     );
 }
 
+/// robustness.md A14: what nobody can tell is not "no such mechanism", which would be a permanent failure.
+#[tokio::test]
+async fn a_mechanism_that_nobody_can_judge_is_trouble() {
+    let begin = async |bench: &Bench, name: &str| bench.logins.begin(context(), name).step(None).await;
+    // The columns were never seen: whether passwords are in clear (PostfixAdmin 2.x) is not known.
+    let bench = Bench::with("{PLAIN}secret").await;
+    bench.sql("ALTER TABLE mailbox RENAME TO gone").await;
+    let names = offered(&bench, context()).await;
+    for name in ["CRAM-MD5", "DIGEST-MD5", "SCRAM-SHA-256"] {
+        assert!(is_trouble(&begin(&bench, name).await), "{name}");
+        assert!(names.contains(&name.to_owned()), "{name} {names:?}");
+    }
+    assert!(is_denied(&begin(&bench, "OAUTHBEARER").await));
+    bench.sql("ALTER TABLE gone RENAME TO mailbox").await;
+    assert!(is_denied(&begin(&bench, "CRAM-MD5").await));
+
+    // Whether anybody has keys is not known, and PLAIN works without.
+    bench.state.close();
+    assert!(is_trouble(&begin(&bench, "SCRAM-SHA-256").await));
+    assert_eq!(offered(&bench, context()).await, ["PLAIN", "LOGIN"]);
+    assert!(is_granted(&bench.login("u@d.test", "secret").await));
+}
+
 async fn cram(bench: &Bench, login: &str, password: &str) -> LoginStep {
     let mut exchange = bench.logins.begin(context(), "CRAM-MD5");
     let LoginStep::Challenge(challenge) = exchange.step(None).await else {
