@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 use super::Shared;
 use super::credentials::{ROUNDS, hash_name, kept};
 use super::hashing::Rank;
-use super::{revision, row};
+use super::row;
 use crate::database::{Arg, DbError, Statement};
 use crate::directory::backend::LoginRow;
 use crate::site::Site;
@@ -74,8 +74,8 @@ impl Shared {
         };
         let clear = row.cleartext.as_ref().map_or(&[][..], Secret::expose);
         let change = Rehashed {
-            before: revision::credential(row),
-            after: revision::column(column.expose(), clear),
+            before: self.revisions.credential(row),
+            after: self.revisions.column(column.expose(), clear),
         };
         // Known before it can be seen, so that no open session ends for it.
         let write = Write::Rehashed {

@@ -8,10 +8,11 @@ use mail_types::{Address, Secret};
 use sasl::mechanism::Credentials;
 use sasl::password::Unmarked;
 
+use super::Shared;
 use super::after::FollowUp;
 use super::audit::Attempt;
 use super::hashing::Rank;
-use super::revision::{Means, revision};
+use super::revision::Means;
 use super::row::{self, Candidate};
 use crate::directory::DirectoryError;
 use crate::directory::backend::{Found, LoginRow, Source};
@@ -231,13 +232,9 @@ impl Attempt {
     /// What remains to be asked when the secret was right, and the answer to the client.
     pub(super) async fn admit(&self, subject: &Subject, means: Means, scheme: &'static str) -> LoginStep {
         let verdict = match &subject.found.row {
-            Some(row) => admitted(
-                row,
-                &subject.site,
-                &self.context.service,
-                means,
-                self.shared.now(),
-            ),
+            Some(row) => self
+                .shared
+                .admitted(row, &subject.site, &self.context.service, means),
             None => Err(Refusal::Denied("no such mailbox")),
         };
         match verdict {
@@ -281,39 +278,44 @@ pub fn is_mail(service: &str) -> bool {
     matches!(service, "smtp" | "submission" | "imap" | "pop3" | "sieve")
 }
 
-/// What the row says to somebody whose secret is right.
-pub fn admitted(
-    row: &LoginRow,
-    site: &Site,
-    service: &str,
-    means: Means,
-    now: u64,
-) -> Result<Account, Refusal> {
-    let expired = row
-        .password_expiry
-        .is_some_and(|at| u64::try_from(at).unwrap_or(0) <= now);
-    if !row.mailbox.active || !row.domain_active {
-        return Err(Refusal::Denied("the mailbox or its domain is not active"));
-    }
-    if matches!(service, "smtp" | "submission") && !row.smtp_active {
-        return Err(Refusal::Denied("the mailbox may not send (mailbox.smtp_active)"));
-    }
-    if expired && means == Means::Mailbox && site.settings.logins.enforce_expiry {
-        return Err(Refusal::Denied(
-            "the password has expired (mailbox.password_expiry)",
-        ));
-    }
-    match site.directory.usable(&row.mailbox) {
-        MailboxAnswer::Found(mailbox) => Ok(Account {
-            address: mailbox.address,
-            maildir: mailbox.maildir,
-            uid: mailbox.uid,
-            gid: mailbox.gid,
-            quota: mailbox.quota,
-            revision: revision(row, means)
-                .ok_or_else(|| Refusal::Trouble("the app password is gone".to_owned()))?,
-        }),
-        MailboxAnswer::Unknown(refusal) => Err(Refusal::Trouble(refusal.text)),
-        MailboxAnswer::Misconfigured(reason) => Err(Refusal::Trouble(reason)),
+impl Shared {
+    /// What the row says to somebody whose secret is right.
+    pub(super) fn admitted(
+        &self,
+        row: &LoginRow,
+        site: &Site,
+        service: &str,
+        means: Means,
+    ) -> Result<Account, Refusal> {
+        let now = self.now();
+        let expired = row
+            .password_expiry
+            .is_some_and(|at| u64::try_from(at).unwrap_or(0) <= now);
+        if !row.mailbox.active || !row.domain_active {
+            return Err(Refusal::Denied("the mailbox or its domain is not active"));
+        }
+        if matches!(service, "smtp" | "submission") && !row.smtp_active {
+            return Err(Refusal::Denied("the mailbox may not send (mailbox.smtp_active)"));
+        }
+        if expired && means == Means::Mailbox && site.settings.logins.enforce_expiry {
+            return Err(Refusal::Denied(
+                "the password has expired (mailbox.password_expiry)",
+            ));
+        }
+        match site.directory.usable(&row.mailbox) {
+            MailboxAnswer::Found(mailbox) => Ok(Account {
+                address: mailbox.address,
+                maildir: mailbox.maildir,
+                uid: mailbox.uid,
+                gid: mailbox.gid,
+                quota: mailbox.quota,
+                revision: self
+                    .revisions
+                    .revision(row, means)
+                    .ok_or_else(|| Refusal::Trouble("the app password is gone".to_owned()))?,
+            }),
+            MailboxAnswer::Unknown(refusal) => Err(Refusal::Trouble(refusal.text)),
+            MailboxAnswer::Misconfigured(reason) => Err(Refusal::Trouble(reason)),
+        }
     }
 }

@@ -7,7 +7,7 @@ use auth_api::sasl::{LoginExplanation, LoginQuery, LoginQuestion, LoginStep, Mec
 use sasl::password::Unmarked;
 
 use super::audit::means;
-use super::check::{Refusal, address, admitted, is_mail};
+use super::check::{Refusal, address, is_mail};
 use super::revision::Means;
 use super::row::{self, Candidate};
 use super::throttle::Network;
@@ -196,7 +196,7 @@ impl Explanation<'_> {
         self.passwords(&candidates, key, source);
         let keys = self.scram_keys(row, key).await;
         let service = &self.query.context.service;
-        if let Err(refusal) = admitted(row, site, service, Means::Mailbox, self.shared.now()) {
+        if let Err(refusal) = self.shared.admitted(row, site, service, Means::Mailbox) {
             return match refusal {
                 Refusal::Denied(reason) => self.seen_from(found, &format!("denied: {reason}")),
                 Refusal::Trouble(reason) => Verdict::no(format!("a temporary failure: {reason}")),

@@ -45,6 +45,7 @@ pub use self::check::address;
 use self::credentials::Scram;
 pub use self::exchange::Exchange;
 pub use self::hashing::{Busy, Hashing, Rank};
+use self::revision::Revisions;
 use self::row::Decoy;
 use self::throttle::Throttle;
 pub use self::token::{Claims, TokenError, TokenKeysError, TokenVerifier};
@@ -70,6 +71,7 @@ struct Shared {
     verified: Verified,
     decoy: Mutex<Decoy>,
     scram: Scram,
+    revisions: Revisions,
     state: Arc<State>,
     events: Log,
     clock: Clock,
@@ -112,10 +114,8 @@ impl Logins {
         let password: String = password.iter().map(|byte| format!("{byte:02x}")).collect();
         let column = sasl::password::store(NewScheme::Argon2id, &Secret::new(password), fixed_salt)
             .map_err(|_| LoginsError::Decoy)?;
-        let mut fresh = [0; 32];
-        getrandom::fill(&mut fresh).map_err(LoginsError::Random)?;
-        let kept = state.read_blocking(move |db| state::secret(db, "decoy", &fresh))?;
-        let decoy_key = <[u8; 32]>::try_from(kept).unwrap_or(fresh);
+        let decoy_key = kept_secret(&state, "decoy")?;
+        let revisions = Revisions::new(&kept_secret(&state, "revision")?);
         let now = clock.unix_millis() / 1_000;
         let failures = state.read_blocking(move |db| state::failures(db, now, FAILURES))?;
         Ok(Self {
@@ -126,6 +126,7 @@ impl Logins {
                 verified: Verified::new(secret),
                 decoy: Mutex::new(Decoy::new(Secret::new(column))),
                 scram: Scram::new(decoy_key),
+                revisions,
                 state,
                 events,
                 clock,
@@ -150,6 +151,14 @@ impl Logins {
             Err(reason) => attempt.denied(None, reason, false).await,
         }
     }
+}
+
+/// A secret of this installation, made at the first start. Blocks.
+fn kept_secret(state: &State, name: &'static str) -> Result<[u8; 32], LoginsError> {
+    let mut fresh = [0; 32];
+    getrandom::fill(&mut fresh).map_err(LoginsError::Random)?;
+    let kept = state.read_blocking(move |db| state::secret(db, name, &fresh))?;
+    Ok(<[u8; 32]>::try_from(kept).unwrap_or(fresh))
 }
 
 impl Shared {

@@ -248,3 +248,19 @@ async fn no_password_in_the_decision_log() {
         assert!(!log.contains(secret), "{log}");
     }
 }
+
+/// Who reads the decision log can try no guesses with it; and no session ends for a restart.
+#[tokio::test]
+async fn the_revision_is_of_this_installation() {
+    let revision = async |bench: &Bench| match bench.login("u@d.test", "secret").await {
+        LoginStep::Success(account) => account.revision,
+        other => panic!("{other:?}"),
+    };
+    let bench = Bench::with("{PLAIN}secret").await;
+    let here = revision(&bench).await;
+    let bench = bench.restart().await;
+    assert_eq!(revision(&bench).await, here);
+    let elsewhere = Bench::with("{PLAIN}secret").await;
+    let low = |revision: u64| revision & u64::from(u32::MAX);
+    assert_ne!(low(revision(&elsewhere).await), low(here));
+}
