@@ -95,17 +95,10 @@ impl Attempt {
         source: Option<Source>,
     ) -> LoginStep {
         // Nothing was tried with a mechanism that does not exist.
-        let delay = if self.context.trusted || no_mechanism {
+        let delay = if no_mechanism {
             Duration::ZERO
         } else {
-            let known = match login {
-                Some(account) => self.is_known(account).await,
-                None => false,
-            };
-            let delays = self.shared.sites.current().settings.auth_failure_delay;
-            self.shared
-                .throttle
-                .failed(self.network(), login, known, self.shared.now(), delays)
+            self.count(login).await
         };
         self.emit(Kind::LoginDenied {
             service: self.context.service.clone(),
@@ -122,6 +115,28 @@ impl Attempt {
             reason: reason.to_owned(),
             no_mechanism,
         }
+    }
+
+    /// Counts a failure; the result is how long to wait after it.
+    pub(super) async fn count(&self, login: Option<&str>) -> Duration {
+        if self.context.trusted {
+            return Duration::ZERO;
+        }
+        let known = match login {
+            Some(account) => self.is_known(account).await,
+            None => false,
+        };
+        let delays = self.shared.sites.current().settings.auth_failure_delay;
+        self.shared
+            .throttle
+            .failed(self.network(), login, known, self.shared.now(), delays)
+    }
+
+    /// Whether the wait after the last failure of this account from here is not over yet.
+    pub(super) fn is_penalized(&self, account: &str) -> bool {
+        let delays = self.shared.sites.current().settings.auth_failure_delay;
+        let (throttle, now) = (&self.shared.throttle, self.shared.now());
+        throttle.is_penalized(self.network(), account, now, delays)
     }
 
     /// Tells that nobody can judge now.

@@ -133,6 +133,11 @@ impl Attempt {
             Ok::<_, DirectoryError>((found, site.unmarked_passwords().await?))
         };
         match asked.await {
+            // Nobody is made to wait after a temporary failure: so the wait is kept here, unhashed.
+            Ok((found, _)) if found.source == Source::Replica && !known && self.is_penalized(&key) => {
+                let reason = "the database is away, and the last failure here is not long enough ago";
+                Err(self.unavailable(Some(&key), reason.to_owned(), Some(found.source)))
+            }
             Ok((found, unmarked)) => Ok(Subject {
                 address,
                 site,
@@ -254,6 +259,10 @@ impl Attempt {
     /// The answer to the client, where it is not let in.
     pub(super) async fn refused(&self, subject: &Subject, refusal: Refusal) -> LoginStep {
         let (key, source) = (subject.key(), Some(subject.found.source));
+        if matches!(refusal, Refusal::Denied(_)) && subject.found.source == Source::Replica {
+            // It is told as trouble, but the next one is as likely a guess as after a denial.
+            self.count(Some(&key)).await;
+        }
         match subject.mild(refusal) {
             Refusal::Denied(reason) => self.denied_from(Some(&key), reason, false, source).await,
             Refusal::Trouble(reason) => self.unavailable(Some(&key), reason, source),

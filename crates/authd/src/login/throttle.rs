@@ -157,6 +157,18 @@ impl Throttle {
         }
     }
 
+    /// Whether the wait after the last failure of an account from a network is not over yet.
+    pub fn is_penalized(&self, network: Option<Network>, account: &str, now: u64, delays: Delays) -> bool {
+        let key = Key {
+            account: Some(account.into()),
+            network,
+        };
+        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        entries
+            .get(&key)
+            .is_some_and(|entry| now < entry.last.saturating_add(delay(entry.count, delays).as_secs()))
+    }
+
     /// Counts a failure and says how long to wait. `known`: the account logged in from there lately. Without a
     /// network (behind a Unix socket) only the account counts.
     pub fn failed(

@@ -77,6 +77,27 @@ async fn behind_a_unix_socket_only_the_account_counts() {
     assert_eq!(wait(&bench, "0.0.0.0", "a@d.test").await, 16);
 }
 
+/// The replica denies nobody, but guesses are counted, and not judged faster than their penalty allows.
+#[tokio::test]
+async fn guesses_are_slowed_down_while_the_replica_answers() {
+    let bench = Bench::with("{PLAIN}secret").await;
+    let home = from("203.0.113.1");
+    assert!(is_granted(&bench.plain(home.clone(), "u@d.test", "secret").await));
+    bench.on_the_replica();
+    let login = async |password: &str| bench.login("u@d.test", password).await;
+    for (seconds, count) in [(0, 1), (1, 1), (1, 2), (3, 2), (1, 3)] {
+        bench.clock.advance(Duration::from_secs(seconds));
+        assert!(is_trouble(&login("wrong").await));
+        let failures = bench.logins.failures(10).await.unwrap();
+        assert!(failures.iter().all(|one| one.count == count), "{failures:?}");
+    }
+    // While it lasts the right one is not told from others, except where its owner is known.
+    assert!(is_trouble(&login("secret").await));
+    assert!(is_granted(&bench.plain(home, "u@d.test", "secret").await));
+    bench.clock.advance(Duration::from_secs(8));
+    assert!(is_granted(&login("secret").await));
+}
+
 #[tokio::test]
 async fn sessions_end_with_what_they_rest_on() {
     let bench = Bench::with("{PLAIN}secret").await;
