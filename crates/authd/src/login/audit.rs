@@ -32,18 +32,15 @@ impl Attempt {
         }
     }
 
-    /// Where the client is, where that says anything: not behind a Unix socket.
-    pub(super) fn network(&self) -> Option<Network> {
-        let ip = self.context.peer.ip();
-        (!ip.is_unspecified()).then(|| Network::of(ip))
+    /// Where the client is.
+    pub(super) fn network(&self) -> Network {
+        Network::of(self.context.peer.ip())
     }
 
     /// Whether the account logged in from there lately. Trouble is a no.
     pub(super) async fn is_known(&self, account: &str) -> bool {
-        let Some(network) = self.network() else {
-            return false;
-        };
-        let (account, network, now) = (account.to_owned(), network.to_string(), self.shared.now());
+        let network = self.network().to_string();
+        let (account, now) = (account.to_owned(), self.shared.now());
         self.shared
             .state
             .read(move |db| state::is_known(db, &account, &network, now))
@@ -59,10 +56,7 @@ impl Attempt {
         self.shared.state.write(Write::Success {
             account,
             // Who is trusted may be a program for many: it says nothing of where the owner is.
-            network: self
-                .network()
-                .filter(|_| !self.context.trusted)
-                .map(|network| network.to_string()),
+            network: (!self.context.trusted).then(|| self.network().to_string()),
             mechanism: self.mechanism.clone(),
             service: self.context.service.clone(),
             at: self.shared.now(),

@@ -107,8 +107,18 @@ impl Attempt {
         }
     }
 
-    /// Finds who wants to log in, and whether that is judged now. An error is the answer to the client.
+    /// Finds who wants to log in by something that could be guessed, and whether that is judged now. An error
+    /// is the answer to the client.
     pub(super) async fn subject(&self, login: &str) -> Result<Subject, LoginStep> {
+        self.find(login, true).await
+    }
+
+    /// The same of somebody whom a certificate or a token vouches for: there is nothing to guess.
+    pub(super) async fn vouched(&self, login: &str) -> Result<Subject, LoginStep> {
+        self.find(login, false).await
+    }
+
+    async fn find(&self, login: &str, guessable: bool) -> Result<Subject, LoginStep> {
         let site = self.shared.sites.current();
         // What is no address reaches no database.
         let Some(address) = address(login, &site) else {
@@ -118,7 +128,8 @@ impl Attempt {
         let key = address.lookup_key();
         let known = self.context.trusted || self.is_known(&key).await;
         let delays = site.settings.auth_failure_delay;
-        if !known
+        let guess = guessable && !known;
+        if guess
             && self
                 .shared
                 .throttle
@@ -134,7 +145,7 @@ impl Attempt {
         };
         match asked.await {
             // Nobody is made to wait after a temporary failure: so the wait is kept here, unhashed.
-            Ok((found, _)) if found.source == Source::Replica && !known && self.is_penalized(&key) => {
+            Ok((found, _)) if found.source == Source::Replica && guess && self.is_penalized(&key) => {
                 let reason = "the database is away, and the last failure here is not long enough ago";
                 Err(self.unavailable(Some(&key), reason.to_owned(), Some(found.source)))
             }

@@ -194,7 +194,7 @@ impl Exchange {
 
     /// Somebody else vouched for the peer: what remains is what the row says.
     async fn vouched(&self, login: &str, by: &'static str) -> LoginStep {
-        match self.attempt.subject(login).await {
+        match self.attempt.vouched(login).await {
             Ok(subject) => self.attempt.admit(&subject, Means::Foreign, by).await,
             Err(step) => step,
         }

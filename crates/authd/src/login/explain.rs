@@ -141,7 +141,7 @@ impl Explanation<'_> {
 
     async fn throttling(&mut self, site: &Site, key: &str) {
         let ip = self.query.context.peer.ip();
-        let network = (!ip.is_unspecified()).then(|| Network::of(ip));
+        let network = Network::of(ip);
         let (now, delays) = (self.shared.now(), site.settings.auth_failure_delay);
         let records = self.shared.throttle.about(network, key, now, delays);
         for record in records {

@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -24,9 +24,23 @@ const SPREAD: u32 = 20;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Network(IpAddr);
 
+/// The name of [`Network::UNIX`] in lists and in the file.
+const UNIX: &str = "unix";
+
 impl Network {
-    /// The network of an address: itself, or its /64.
+    /// Behind a Unix socket, where clients have no address: a network like others, in which an owner is known
+    /// once he logged in there, but whose failures together are those of no client.
+    const UNIX: Self = Self(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+
+    /// The network of an address: itself, or its /64. Unspecified addresses are [`Network::UNIX`].
     pub fn of(ip: IpAddr) -> Self {
+        match ip.is_unspecified() {
+            true => Self::UNIX,
+            false => Self::masked(ip),
+        }
+    }
+
+    fn masked(ip: IpAddr) -> Self {
         Self(match ip.to_canonical() {
             IpAddr::V4(v4) => IpAddr::V4(v4),
             IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << 64))),
@@ -34,17 +48,18 @@ impl Network {
     }
 
     fn parse(text: &str) -> Option<Self> {
-        text.strip_suffix("/64")
-            .unwrap_or(text)
-            .parse()
-            .ok()
-            .map(Self::of)
+        if text.eq_ignore_ascii_case(UNIX) {
+            return Some(Self::UNIX);
+        }
+        let ip = text.strip_suffix("/64").unwrap_or(text).parse().ok();
+        ip.map(Self::masked)
     }
 }
 
 impl fmt::Display for Network {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
+            _ if *self == Self::UNIX => f.write_str(UNIX),
             IpAddr::V4(v4) => v4.fmt(f),
             IpAddr::V6(v6) => write!(f, "{v6}/64"),
         }
@@ -158,10 +173,10 @@ impl Throttle {
     }
 
     /// Whether the wait after the last failure of an account from a network is not over yet.
-    pub fn is_penalized(&self, network: Option<Network>, account: &str, now: u64, delays: Delays) -> bool {
+    pub fn is_penalized(&self, network: Network, account: &str, now: u64, delays: Delays) -> bool {
         let key = Key {
             account: Some(account.into()),
-            network,
+            network: Some(network),
         };
         let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         entries
@@ -169,11 +184,10 @@ impl Throttle {
             .is_some_and(|entry| now < entry.last.saturating_add(delay(entry.count, delays).as_secs()))
     }
 
-    /// Counts a failure and says how long to wait. `known`: the account logged in from there lately. Without a
-    /// network (behind a Unix socket) only the account counts.
+    /// Counts a failure and says how long to wait. `known`: the account logged in from there lately.
     pub fn failed(
         &self,
-        network: Option<Network>,
+        network: Network,
         account: Option<&str>,
         known: bool,
         now: u64,
@@ -184,7 +198,7 @@ impl Throttle {
         if entries.len() >= MOST {
             entries.retain(|_, entry| entry.fresh(now));
         }
-        let pair = account.clone().zip(network).map(|(account, network)| Key {
+        let pair = account.clone().map(|account| Key {
             account: Some(account),
             network: Some(network),
         });
@@ -195,7 +209,7 @@ impl Throttle {
             account: Some(account),
             network: None,
         });
-        let address = network.map(|network| Key {
+        let address = (network != Network::UNIX).then_some(Key {
             account: None,
             network: Some(network),
         });
@@ -234,18 +248,18 @@ impl Throttle {
 
     /// The account's owner logged in. Its own failures are forgotten where he might have suffered from them;
     /// the address stays counted: who guesses may have an account too.
-    pub fn succeeded(&self, network: Option<Network>, account: &str, known: bool) {
+    pub fn succeeded(&self, network: Network, account: &str, known: bool) {
         let account: Arc<str> = account.into();
-        let pair = network.map(|network| Key {
+        let pair = Key {
             account: Some(account.clone()),
             network: Some(network),
-        });
+        };
         let anywhere = (!known).then_some(Key {
             account: Some(account.clone()),
             network: None,
         });
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        for key in pair.into_iter().chain(anywhere) {
+        for key in std::iter::once(pair).chain(anywhere) {
             if entries.remove(&key).is_some() {
                 self.forget(&key);
             }
@@ -260,6 +274,7 @@ impl Throttle {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         entries.retain(|key, _| {
             let hit = match &network {
+                _ if target.eq_ignore_ascii_case(UNIX) => key.network == Some(Network::UNIX),
                 Some(network) => key.network.is_some_and(|one| covers(network, target, one)),
                 None => key.account.as_deref() == Some(&*account),
             };
@@ -289,22 +304,15 @@ impl Throttle {
     }
 
     /// Those of a network, of an account, and of the two together.
-    pub fn about(
-        &self,
-        network: Option<Network>,
-        account: &str,
-        now: u64,
-        delays: Delays,
-    ) -> Vec<FailureRecord> {
+    pub fn about(&self, network: Network, account: &str, now: u64, delays: Delays) -> Vec<FailureRecord> {
         let account: Arc<str> = account.into();
         let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         [
-            (None, network),
+            (None, Some(network)),
             (Some(account.clone()), None),
-            (Some(account), network),
+            (Some(account), Some(network)),
         ]
         .into_iter()
-        .filter(|(account, network)| account.is_some() || network.is_some())
         .map(|(account, network)| Key { account, network })
         .filter_map(|key| entries.get(&key).map(|entry| (key, entry)))
         .filter(|(_, entry)| entry.fresh(now))
@@ -378,7 +386,7 @@ mod tests {
 
         fn seconds(&self, peer: &str, account: &str, now: u64) -> u64 {
             self.throttle
-                .failed(Some(network(peer)), Some(account), false, now, DELAYS)
+                .failed(network(peer), Some(account), false, now, DELAYS)
                 .as_secs()
         }
     }
@@ -395,9 +403,7 @@ mod tests {
             .map(|i| bench.seconds(&format!("192.0.2.1{i}"), "victim", 0))
             .collect();
         assert_eq!(waits, [2, 4, 8]);
-        bench
-            .throttle
-            .succeeded(Some(network("198.51.100.1")), "victim", false);
+        bench.throttle.succeeded(network("198.51.100.1"), "victim", false);
         assert_eq!(bench.seconds("192.0.2.99", "victim", 0), 2);
     }
 
@@ -408,6 +414,25 @@ mod tests {
         assert_eq!(bench.seconds("2001:db8::ffff:2", "b", 0), 4);
         assert_eq!(bench.seconds("2001:db8:0:1::1", "c", 0), 2);
         assert_eq!(bench.seconds("2001:db8::1", "a", state::FAILURES), 2);
+    }
+
+    /// What has no address is a network of its own, and not the one of ::1, whose /64 is called ::/64.
+    #[test]
+    fn networks_written_and_read() {
+        for (peer, text) in [
+            ("0.0.0.0", "unix"),
+            ("::", "unix"),
+            ("::1", "::/64"),
+            ("192.0.2.1", "192.0.2.1"),
+            ("2001:db8::1", "2001:db8::/64"),
+        ] {
+            assert_eq!(network(peer).to_string(), text);
+            assert_eq!(Network::parse(text), Some(network(peer)));
+        }
+        let bench = Bench::new();
+        bench.seconds("0.0.0.0", "a", 0);
+        bench.seconds("::1", "a", 0);
+        assert_eq!(bench.throttle.unban("unix"), 1);
     }
 
     #[test]
@@ -434,7 +459,7 @@ mod tests {
         for i in 0..10 {
             bench.seconds(&format!("198.51.100.{i}"), "owner", 0);
         }
-        let home = Some(network("192.0.2.1"));
+        let home = network("192.0.2.1");
         let wait = |known| {
             bench
                 .throttle
