@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, PoisonError};
 
+use auth_api::CALL_DEADLINE;
 use auth_api::directory::MailboxAnswer;
 use auth_api::sasl::{Account, LoginStep};
 use mail_types::{Address, Secret};
@@ -160,11 +161,12 @@ impl Attempt {
         }
     }
 
-    /// Compares the password with all that the row has, or with as many decoys.
+    /// Compares the password with all that the row has, or with a decoy.
     async fn verify(&self, subject: &Subject, password: &Secret) -> Result<Fit, Refusal> {
+        let known = &self.shared.decoys;
         let decoys = || {
-            let decoy = self.shared.decoy.lock().unwrap_or_else(PoisonError::into_inner);
-            decoy.candidates()
+            let decoys = known.lock().unwrap_or_else(PoisonError::into_inner);
+            decoys.pick(&subject.key())
         };
         let candidates = match &subject.found.row {
             None => decoys(),
@@ -175,8 +177,8 @@ impl Attempt {
                     // Checking it would cost nothing, and the time would tell.
                     decoys()
                 } else {
-                    let mut decoy = self.shared.decoy.lock().unwrap_or_else(PoisonError::into_inner);
-                    decoy.learn(&real, subject.unmarked);
+                    let mut decoys = known.lock().unwrap_or_else(PoisonError::into_inner);
+                    decoys.learn(&real);
                     real
                 }
             }
@@ -217,20 +219,14 @@ impl Attempt {
             Rank::Stranger
         };
         let password = password.clone();
+        let (clock, until) = (self.shared.clock.clone(), now + CALL_DEADLINE);
         let work = move || {
-            for (index, candidate) in candidates.iter().enumerate() {
-                if candidate.stored.verify(&password)? {
-                    return Ok(Some((index, candidate.means, candidate.stored.scheme())));
-                }
-            }
-            Ok(None)
+            let index = row::first_fit(&candidates, &password, || clock.instant() >= until)?;
+            let fit = index.and_then(|index| candidates.get(index).map(|fit| (index, fit)));
+            Ok::<_, String>(fit.map(|(index, fit)| (index, fit.means, fit.stored.scheme())))
         };
         let fit = match self.shared.hashing.run_as(rank, work).await {
-            Ok(Ok(fit)) => fit,
-            Ok(Err(error)) => {
-                let error: sasl::password::FormatError = error;
-                return Err(Refusal::Trouble(error.to_string()));
-            }
+            Ok(checked) => checked.map_err(Refusal::Trouble)?,
             Err(busy) => return Err(Refusal::Trouble(busy.to_string())),
         };
         Ok(fit.map(|(index, means, scheme)| {

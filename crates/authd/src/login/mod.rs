@@ -46,7 +46,7 @@ use self::credentials::Scram;
 pub use self::exchange::Exchange;
 pub use self::hashing::{Busy, Hashing, Rank};
 use self::revision::Revisions;
-use self::row::Decoy;
+use self::row::Decoys;
 use self::throttle::Throttle;
 pub use self::token::{Claims, TokenError, TokenKeysError, TokenVerifier};
 use self::verified::Verified;
@@ -69,7 +69,7 @@ struct Shared {
     hashing: Arc<Hashing>,
     throttle: Throttle,
     verified: Verified,
-    decoy: Mutex<Decoy>,
+    decoys: Mutex<Decoys>,
     scram: Scram,
     revisions: Revisions,
     state: Arc<State>,
@@ -115,6 +115,7 @@ impl Logins {
         let column = sasl::password::store(NewScheme::Argon2id, &Secret::new(password), fixed_salt)
             .map_err(|_| LoginsError::Decoy)?;
         let decoy_key = kept_secret(&state, "decoy")?;
+        let decoys = Decoys::new(&decoy_key, Secret::new(column)).map_err(|_| LoginsError::Decoy)?;
         let revisions = Revisions::new(&kept_secret(&state, "revision")?);
         let now = clock.unix_millis() / 1_000;
         let failures = state.read_blocking(move |db| state::failures(db, now, FAILURES))?;
@@ -124,7 +125,7 @@ impl Logins {
                 hashing,
                 throttle: Throttle::new(state.clone(), &failures),
                 verified: Verified::new(secret),
-                decoy: Mutex::new(Decoy::new(Secret::new(column))),
+                decoys: Mutex::new(decoys),
                 scram: Scram::new(decoy_key),
                 revisions,
                 state,

@@ -143,6 +143,26 @@ impl Stored {
         }
     }
 
+    /// The scheme and what checking it costs, in words: columns of one shape take the same time.
+    pub fn shape(&self) -> String {
+        let cost = match &self.scheme {
+            Scheme::Des(hash) => hash.cost().to_owned(),
+            Scheme::Pbkdf2(hash) => hash.rounds().to_string(),
+            Scheme::Scram(keys) => keys.iterations.to_string(),
+            Scheme::Sha2(hash) => hash.rounds().to_string(),
+            Scheme::Blowfish(hash) => hash.cost().to_string(),
+            Scheme::Argon2(hash) => hash.cost(),
+            Scheme::Yescrypt(hash) => hash.cost().to_owned(),
+            Scheme::Cleartext(_)
+            | Scheme::Digest(_)
+            | Scheme::Mysql(_)
+            | Scheme::CramMd5(_)
+            | Scheme::Md5(_)
+            | Scheme::Locked => String::new(),
+        };
+        format!("{} {cost}", self.scheme())
+    }
+
     /// Whether the column is empty: nobody can log in.
     pub fn is_locked(&self) -> bool {
         matches!(self.scheme, Scheme::Locked)
