@@ -18,6 +18,8 @@ use super::revision::Means;
 pub struct Exchange {
     attempt: Attempt,
     entry: Option<&'static Entry>,
+    /// Whether the mechanism derives SCRAM keys where it has none: as it was told.
+    derives: bool,
     stage: Stage,
 }
 
@@ -49,6 +51,7 @@ impl Exchange {
         Self {
             attempt: Attempt::new(shared, context, name),
             entry,
+            derives: false,
             stage: Stage::New,
         }
     }
@@ -67,6 +70,7 @@ impl Exchange {
         getrandom::fill(&mut random)
             .map_err(|error| NotBegun::Trouble(format!("the system gives no random numbers: {error}")))?;
         let tls = context.tls.as_ref();
+        let scram = shared.scram.shape();
         let parameters = Parameters {
             random,
             hostname: site.settings.hostname.clone(),
@@ -82,9 +86,10 @@ impl Exchange {
                 .unwrap_or_default(),
             plus_offered: offered::plus(entry, context, &site, knowledge),
             certificate_names: tls.map(|tls| tls.client_names.clone()).unwrap_or_default(),
-            scram: shared.scram.shape(),
+            scram,
             decoy_key: shared.scram.decoy_key,
         };
+        self.derives = scram.derived;
         Ok(entry.start(parameters))
     }
 
@@ -142,9 +147,13 @@ impl Exchange {
         wants: Wants,
         rank: Rank,
     ) -> Result<(Box<dyn Mechanism>, Step), String> {
-        let hashes =
-            matches!(wants, Wants::Scram(_)) && matches!(supply, Supply::Cleartext(_) | Supply::Missing);
-        if !hashes {
+        let hashes = match supply {
+            Supply::Cleartext(_) => true,
+            // No queue where nothing is derived: the wait would tell who has keys.
+            Supply::Missing => self.derives,
+            _ => false,
+        };
+        if !matches!(wants, Wants::Scram(_)) || !hashes {
             let step = mechanism.supply(supply);
             return Ok((mechanism, step));
         }

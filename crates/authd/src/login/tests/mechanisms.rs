@@ -191,6 +191,41 @@ async fn keys_for_scram_are_kept_at_a_login_and_void_with_the_next_password() {
     assert!(!verdict("SCRAM-SHA-256").await.0);
 }
 
+/// Who has keys and who has none is not told by a wait for the processors.
+#[tokio::test]
+async fn the_first_message_of_scram_waits_for_nobody() {
+    let bench = Bench::configured(
+        "$1$ab$.ThsTrbyIbEahEdE8LNwj1",
+        "[authd]\nstore_scram_keys = true\n",
+    )
+    .await;
+    assert!(is_granted(&bench.login("u@d.test", "correct horse").await));
+    told(&bench, "ScramKeysStored").await;
+    let begin = async |login: &str| {
+        let mut exchange = bench.logins.begin(context(), "SCRAM-SHA-256");
+        let first = format!("n,,n={login},r=nonce");
+        exchange.step(Some(Secret::new(first))).await
+    };
+    // Once it is known how keys look here; then all processors are taken, for ever.
+    assert!(matches!(begin("u@d.test").await, LoginStep::Challenge(_)));
+    let (release, blocked) = std::sync::mpsc::channel::<()>();
+    let blocked = Arc::new(std::sync::Mutex::new(blocked));
+    for _ in 0..std::thread::available_parallelism().unwrap().get() {
+        let (hashing, blocked) = (bench.logins.shared.hashing.clone(), blocked.clone());
+        tokio::spawn(async move { hashing.run(move || blocked.lock().unwrap().recv().is_ok()).await });
+    }
+    tokio::task::yield_now().await;
+    for login in ["u@d.test", "nobody@d.test"] {
+        assert!(matches!(begin(login).await, LoginStep::Challenge(_)), "{login}");
+    }
+    // And with the state unreadable it is trouble for both.
+    bench.state.close();
+    for login in ["u@d.test", "nobody@d.test"] {
+        assert!(is_trouble(&begin(login).await), "{login}");
+    }
+    drop(release);
+}
+
 #[tokio::test]
 async fn a_weaker_hash_is_replaced_at_a_login_and_no_session_ends_for_it() {
     let bench = Bench::configured("$1$ab$.ThsTrbyIbEahEdE8LNwj1", "[authd]\nrehash = \"bcrypt\"\n").await;
