@@ -113,10 +113,7 @@ pub fn first_fit(
 ///
 /// A column that is broken or over the cap is the site's trouble, not a wrong password.
 pub fn candidates(row: &LoginRow, unmarked: Unmarked, apps: bool) -> Result<Vec<Candidate>, String> {
-    let column = own_column(row);
-    let text = column.expose_str().unwrap_or_default();
-    let unmarked_here = reading(row, unmarked);
-    let stored = Stored::parse(text, unmarked_here).map_err(|error| trouble(row, text, error))?;
+    let (column, stored) = own(row, unmarked)?;
     let mut candidates = vec![Candidate {
         means: Means::Mailbox,
         column: column.clone(),
@@ -143,20 +140,15 @@ pub fn candidates(row: &LoginRow, unmarked: Unmarked, apps: bool) -> Result<Vec<
     Ok(candidates)
 }
 
-/// The column that decides: the hash; where there is none, the one for cleartext.
-fn own_column(row: &LoginRow) -> &Secret {
+/// The column that decides: the hash; where there is none, the one for cleartext, which has no marks.
+fn own(row: &LoginRow, unmarked: Unmarked) -> Result<(&Secret, Stored), String> {
     match &row.cleartext {
-        Some(clear) if row.password.is_empty() => clear,
-        _ => &row.password,
-    }
-}
-
-/// How that column is read.
-fn reading(row: &LoginRow, unmarked: Unmarked) -> Unmarked {
-    if row.cleartext.is_some() && row.password.is_empty() {
-        Unmarked::CLEARTEXT
-    } else {
-        unmarked
+        Some(clear) if row.password.is_empty() => Ok((clear, Stored::clear(clear))),
+        _ => {
+            let text = row.password.expose_str().unwrap_or_default();
+            let stored = Stored::parse(text, unmarked).map_err(|error| trouble(row, text, error))?;
+            Ok((&row.password, stored))
+        }
     }
 }
 
@@ -184,6 +176,7 @@ fn trouble(row: &LoginRow, column: &str, error: FormatError) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::directory::backend::MailboxRow;
 
     fn candidate(column: &str) -> Candidate {
         Candidate {
@@ -191,6 +184,39 @@ mod tests {
             column: Secret::new(column),
             stored: Stored::parse(column, Unmarked::REFUSED).unwrap(),
         }
+    }
+
+    fn row(password: &str, cleartext: &str) -> LoginRow {
+        LoginRow {
+            mailbox: MailboxRow {
+                username: "u@d.test".to_owned(),
+                maildir: "u/".to_owned(),
+                quota: 0,
+                uid: None,
+                gid: None,
+                active: true,
+            },
+            domain_active: true,
+            password: Secret::new(password),
+            cleartext: (!cleartext.is_empty()).then(|| Secret::new(cleartext)),
+            smtp_active: true,
+            password_expiry: None,
+            app_passwords: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_clear_column_has_no_marks() {
+        let own = |password: &str, clear: &str| {
+            let row = row(password, clear);
+            let candidates = candidates(&row, Unmarked::REFUSED, false).unwrap();
+            let fits = |text: &str| candidates[0].stored.verify(&Secret::new(text)).unwrap();
+            (fits("{x}y"), fits("$1$z"), fits("pw"))
+        };
+        assert_eq!(own("", "{x}y"), (true, false, false));
+        assert_eq!(own("", "$1$z"), (false, true, false));
+        // The hash decides where there is one.
+        assert_eq!(own("{PLAIN}pw", "{x}y"), (false, false, true));
     }
 
     fn decoys() -> Decoys {

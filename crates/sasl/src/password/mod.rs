@@ -99,6 +99,15 @@ impl Stored {
         Ok(Self { scheme, decoy: false })
     }
 
+    /// A column that is the password by definition, whatever it looks like; an empty one is locked.
+    pub fn clear(column: &Secret) -> Self {
+        let scheme = match column.is_empty() {
+            true => Scheme::Locked,
+            false => Scheme::Cleartext(column.clone()),
+        };
+        Self { scheme, decoy: false }
+    }
+
     /// Whether `password` fits. May take up to about a second of processor time.
     pub fn verify(&self, password: &Secret) -> Result<bool, FormatError> {
         let bytes = password.expose();
