@@ -19,6 +19,9 @@ use crate::directory::DirectoryError;
 use crate::directory::backend::{Found, LoginRow, Source};
 use crate::site::Site;
 
+/// Mailboxes with too many app passwords that are remembered as told.
+const TOLD: usize = 10_000;
+
 /// A login that was found good.
 pub struct Granted {
     /// Whose.
@@ -173,6 +176,9 @@ impl Attempt {
             Some(row) => {
                 let apps = is_mail(&self.context.service);
                 let real = row::candidates(row, subject.unmarked, apps).map_err(Refusal::Trouble)?;
+                if apps && row::has_too_many(row) {
+                    self.shared.tell_too_many(&row.mailbox.username);
+                }
                 if real.iter().all(|candidate| candidate.stored.is_locked()) {
                     // Checking it would cost nothing, and the time would tell.
                     decoys()
@@ -295,6 +301,17 @@ pub fn is_mail(service: &str) -> bool {
 }
 
 impl Shared {
+    /// Says it once for each mailbox.
+    fn tell_too_many(&self, mailbox: &str) {
+        let mut told = self.told_too_many.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.len() < TOLD && told.insert(mailbox.to_owned()) {
+            tracing::warn!(
+                mailbox,
+                "has more app passwords than a login tries: only the latest count"
+            );
+        }
+    }
+
     /// What the row says to somebody whose secret is right.
     pub(super) fn admitted(
         &self,

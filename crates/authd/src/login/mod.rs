@@ -24,6 +24,7 @@ mod throttle;
 mod token;
 mod verified;
 
+use std::collections::HashSet;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
@@ -78,6 +79,8 @@ struct Shared {
     follow_ups: Semaphore,
     /// Whether it was said that our database account may not rehash.
     told_read_only: AtomicBool,
+    /// Of which mailboxes it was said that they have too many app passwords.
+    told_too_many: Mutex<HashSet<String>>,
 }
 
 /// The process cannot begin to check passwords.
@@ -133,6 +136,7 @@ impl Logins {
                 clock,
                 follow_ups: Semaphore::new(FOLLOW_UPS),
                 told_read_only: AtomicBool::new(false),
+                told_too_many: Mutex::default(),
             }),
         })
     }

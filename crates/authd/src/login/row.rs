@@ -8,8 +8,9 @@ use sasl::password::{FormatError, Stored, Unmarked};
 use super::revision::Means;
 use crate::directory::backend::LoginRow;
 
-/// Most passwords of programs that one login tries.
-const APP_PASSWORDS: usize = 16;
+/// Most passwords of programs that one login tries, the latest first: about what the time for a call is
+/// enough for, and [`first_fit`] looks at the clock.
+const APP_PASSWORDS: usize = 64;
 /// Most shapes of stored passwords that decoys have.
 const SHAPES: usize = 16;
 
@@ -120,7 +121,10 @@ pub fn candidates(row: &LoginRow, unmarked: Unmarked, apps: bool) -> Result<Vec<
         stored,
     }];
     if apps {
-        for app in row.app_passwords.iter().take(APP_PASSWORDS) {
+        // The latest first: its owner just made it, and may use it for the first time.
+        let mut latest: Vec<_> = row.app_passwords.iter().collect();
+        latest.sort_unstable_by_key(|app| std::cmp::Reverse(app.id));
+        for app in latest.into_iter().take(APP_PASSWORDS) {
             match Stored::parse(app.password.expose_str().unwrap_or_default(), unmarked) {
                 Ok(stored) if !stored.is_locked() => candidates.push(Candidate {
                     means: Means::App(app.id),
@@ -138,6 +142,11 @@ pub fn candidates(row: &LoginRow, unmarked: Unmarked, apps: bool) -> Result<Vec<
         }
     }
     Ok(candidates)
+}
+
+/// Whether a row has passwords that no login tries.
+pub fn has_too_many(row: &LoginRow) -> bool {
+    row.app_passwords.len() > APP_PASSWORDS
 }
 
 /// The column that decides: the hash; where there is none, the one for cleartext, which has no marks.
@@ -176,7 +185,7 @@ fn trouble(row: &LoginRow, column: &str, error: FormatError) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::directory::backend::MailboxRow;
+    use crate::directory::backend::{AppPassword, MailboxRow};
 
     fn candidate(column: &str) -> Candidate {
         Candidate {
@@ -217,6 +226,27 @@ mod tests {
         assert_eq!(own("", "$1$z"), (false, true, false));
         // The hash decides where there is one.
         assert_eq!(own("{PLAIN}pw", "{x}y"), (false, false, true));
+    }
+
+    #[test]
+    fn the_latest_app_passwords_are_tried() {
+        let mut row = row("{PLAIN}pw", "");
+        let app = |id: i64| AppPassword {
+            id,
+            description: String::new(),
+            password: Secret::new(format!("{{PLAIN}}app-{id}")),
+        };
+        row.app_passwords = (1..=64).map(app).collect();
+        assert!(!has_too_many(&row));
+        row.app_passwords.push(app(65));
+        assert!(has_too_many(&row));
+        let means: Vec<Means> = candidates(&row, Unmarked::REFUSED, true)
+            .unwrap()
+            .iter()
+            .map(|candidate| candidate.means)
+            .collect();
+        assert_eq!(means.len(), 65);
+        assert_eq!(means[..3], [Means::Mailbox, Means::App(65), Means::App(64)]);
     }
 
     fn decoys() -> Decoys {
