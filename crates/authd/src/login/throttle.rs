@@ -8,6 +8,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -17,6 +18,8 @@ use crate::state::{self, FailureRow, State, Write};
 
 /// Most keys remembered.
 const MOST: usize = 100_000;
+/// Most keys forgotten in one write.
+const FORGET: usize = 1_000;
 /// Guesses from this many networks are no forgotten password any more.
 const SPREAD: u32 = 20;
 
@@ -107,6 +110,8 @@ impl Entry {
 #[derive(Debug)]
 pub struct Throttle {
     entries: Mutex<HashMap<Key, Entry>>,
+    /// The second in which old entries were removed last.
+    swept: AtomicU64,
     state: Arc<State>,
 }
 
@@ -149,6 +154,7 @@ impl Throttle {
         }
         Self {
             entries: Mutex::new(entries),
+            swept: AtomicU64::new(u64::MAX),
             state,
         }
     }
@@ -195,14 +201,15 @@ impl Throttle {
     ) -> Duration {
         let account: Option<Arc<str>> = account.map(Into::into);
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        if entries.len() >= MOST {
+        // Everybody waits for this: while it is full of fresh ones, not for each failure.
+        if entries.len() >= MOST && self.swept.swap(now, Ordering::Relaxed) != now {
             entries.retain(|_, entry| entry.fresh(now));
         }
         let pair = account.clone().map(|account| Key {
             account: Some(account),
             network: Some(network),
         });
-        let new_network = pair
+        let mut new_network = pair
             .as_ref()
             .is_some_and(|pair| !entries.get(pair).is_some_and(|entry| entry.fresh(now)));
         let anywhere = account.filter(|_| !known).map(|account| Key {
@@ -218,6 +225,8 @@ impl Throttle {
             if entries.len() >= MOST && !entries.contains_key(&key) {
                 // Full of fresh ones: an attack. Whoever is new waits longest.
                 worst = u32::MAX;
+                // Not remembered, so it would be new each time.
+                new_network &= key.account.is_none() || key.network.is_none();
                 continue;
             }
             let (account, text) = key.write();
@@ -270,7 +279,7 @@ impl Throttle {
     pub fn unban(&self, target: &str) -> u32 {
         let network: Option<config::Network> = target.parse().ok();
         let account = target.to_ascii_lowercase();
-        let mut forgotten = 0;
+        let mut hits = Vec::new();
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         entries.retain(|key, _| {
             let hit = match &network {
@@ -279,23 +288,28 @@ impl Throttle {
                 None => key.account.as_deref() == Some(&*account),
             };
             if hit {
-                self.forget(key);
-                forgotten += 1;
+                hits.push(key.clone());
             }
             !hit
         });
-        forgotten
+        drop(entries);
+        for keys in hits.chunks(FORGET) {
+            let keys = keys.iter().map(Key::write).collect();
+            self.state.write(Write::Forget { keys });
+        }
+        u32::try_from(hits.len()).unwrap_or(u32::MAX)
     }
 
     /// The failures that count, the latest first.
     pub fn list(&self, now: u64, limit: usize, delays: Delays) -> Vec<FailureRecord> {
         let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut records: Vec<FailureRecord> = entries
+        let fresh = entries.iter().filter(|(_, entry)| entry.fresh(now));
+        let fresh: Vec<(Key, Entry)> = fresh.map(|(key, entry)| (key.clone(), *entry)).collect();
+        drop(entries);
+        let mut records: Vec<FailureRecord> = fresh
             .iter()
-            .filter(|(_, entry)| entry.fresh(now))
             .map(|(key, entry)| record(key, entry, delays))
             .collect();
-        drop(entries);
         records.sort_by(|a, b| {
             (b.last, b.count, &a.account, &a.network).cmp(&(a.last, a.count, &b.account, &b.network))
         });
@@ -321,8 +335,8 @@ impl Throttle {
     }
 
     fn forget(&self, key: &Key) {
-        let (account, network) = key.write();
-        self.state.write(Write::Forget { account, network });
+        let keys = vec![key.write()];
+        self.state.write(Write::Forget { keys });
     }
 }
 
@@ -490,6 +504,30 @@ mod tests {
         assert_eq!(verdicts, [true, false, false, true, false]);
         assert_eq!(bench.throttle.unban("Victim"), 22);
         assert_eq!(admit(117), Ok(()));
+    }
+
+    /// What does not fit is not counted as a new network each time, and an operator frees all of it at once.
+    #[test]
+    fn full_of_fresh_failures() {
+        let bench = Bench::new();
+        bench.seconds("192.0.2.1", "victim", 0);
+        for i in 0..u32::try_from(MOST).unwrap() {
+            let peer = IpAddr::from((i + 0x0a00_0000).to_be_bytes());
+            bench.throttle.failed(Network::of(peer), None, false, 0, DELAYS);
+        }
+        for _ in 0..2 * SPREAD {
+            assert_eq!(bench.seconds("198.51.100.1", "victim", 0), 16);
+        }
+        assert_eq!(
+            bench.throttle.admit("victim", 0, DELAYS),
+            Ok(()),
+            "one network more"
+        );
+        assert_eq!(
+            bench.throttle.unban("10.0.0.0/8"),
+            u32::try_from(MOST).unwrap() - 3
+        );
+        assert_eq!(bench.throttle.list(0, MOST, DELAYS).len(), 3);
     }
 
     #[test]

@@ -112,12 +112,10 @@ pub struct UsageRow {
 pub enum Write {
     /// The failures of a key.
     Failure(FailureRow),
-    /// A key has no failures any more.
+    /// Keys have no failures any more.
     Forget {
-        /// As in [`FailureRow`].
-        account: String,
-        /// As in [`FailureRow`].
-        network: String,
+        /// Account and network, as in [`FailureRow`].
+        keys: Vec<(String, String)>,
     },
     /// A login succeeded.
     Success {
@@ -187,9 +185,11 @@ pub fn apply(db: &Connection, write: &Write) -> rusqlite::Result<()> {
             )?
             .execute(params![row.account, row.network, row.count, int(row.last)])?;
         }
-        Write::Forget { account, network } => {
-            db.prepare_cached("DELETE FROM failures WHERE account = ?1 AND network = ?2")?
-                .execute(params![account, network])?;
+        Write::Forget { keys } => {
+            let mut delete = db.prepare_cached("DELETE FROM failures WHERE account = ?1 AND network = ?2")?;
+            for (account, network) in keys {
+                delete.execute(params![account, network])?;
+            }
         }
         Write::Success {
             account,

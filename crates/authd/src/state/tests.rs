@@ -57,8 +57,7 @@ async fn what_was_written_is_read_also_after_a_restart() {
             .unwrap()
     );
     state.write(Write::Forget {
-        account: String::new(),
-        network: "192.0.2.1".into(),
+        keys: vec![(String::new(), "192.0.2.1".into())],
     });
     assert_eq!(state.read(|db| failures(db, 1_010, 10)).await.unwrap(), []);
     state.close();
