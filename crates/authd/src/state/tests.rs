@@ -119,7 +119,10 @@ async fn old_rows_go_in_slices() {
             break;
         }
     }
-    assert!(seen.iter().all(|rows| [2_500, 1_500, 500, 301].contains(rows)), "{seen:?}");
+    assert!(
+        seen.iter().all(|rows| [2_500, 1_500, 500, 301].contains(rows)),
+        "{seen:?}"
+    );
     // What is not old is not counted as too much.
     assert_eq!(state.read(|db| count(db, "failures")).await.unwrap(), 2_500);
     state.close();

@@ -1,9 +1,12 @@
 //! Which mechanisms are offered, and what they rest on.
 
 use auth_api::sasl::MechanismOffer;
+use auth_api::server::Admin as _;
+use mail_types::Address;
 use sasl::password::CramContexts;
 
 use super::*;
+use crate::admin::AdminService;
 
 async fn offered(bench: &Bench, context: LoginContext) -> Vec<String> {
     bench.logins.mechanisms(context).await.unwrap()
@@ -189,6 +192,35 @@ async fn keys_for_scram_are_kept_at_a_login_and_void_with_the_next_password() {
         .sql("UPDATE mailbox SET password = '$1$ab$ThsTrbyIbEahEdE8LNwj1.'")
         .await;
     assert!(!verdict("SCRAM-SHA-256").await.0);
+}
+
+/// Who logs in by SCRAM alone is not shut out by a change of his password.
+#[tokio::test]
+async fn a_new_password_comes_with_keys_for_scram() {
+    let bench = Bench::configured(
+        "$1$ab$.ThsTrbyIbEahEdE8LNwj1",
+        "[authd]\nstore_scram_keys = true\n",
+    )
+    .await;
+    let hashing = bench.logins.shared.hashing.clone();
+    let (log, _) = Log::memory("authd");
+    let admin = AdminService::new(bench.sites.clone(), hashing, log).with_logins(bench.logins.clone());
+    let address = Address::parse("U@d.test").unwrap();
+    admin
+        .set_password(address, Secret::new("new-secret-42"))
+        .await
+        .unwrap();
+    assert!(bench.log().contains("ScramKeysStored"));
+    for mechanism in ["SCRAM-SHA-256", "SCRAM-SHA-1"] {
+        let query = LoginQuery {
+            context: context(),
+            login: "u@d.test".into(),
+            mechanism: mechanism.into(),
+            password: None,
+        };
+        let explanation = bench.logins.explain(query).await.unwrap();
+        assert!(explanation.possible, "{explanation:?}");
+    }
 }
 
 /// Who has keys and who has none is not told by a wait for the processors.
