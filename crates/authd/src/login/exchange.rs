@@ -20,6 +20,8 @@ pub struct Exchange {
     entry: Option<&'static Entry>,
     /// Whether the mechanism derives SCRAM keys where it has none: as it was told.
     derives: bool,
+    /// The end of this exchange, where it is known before the mechanism is over.
+    verdict: Option<LoginStep>,
     stage: Stage,
 }
 
@@ -52,6 +54,7 @@ impl Exchange {
             attempt: Attempt::new(shared, context, name),
             entry,
             derives: false,
+            verdict: None,
             stage: Stage::New,
         }
     }
@@ -101,6 +104,12 @@ impl Exchange {
         mut step: Step,
     ) -> LoginStep {
         loop {
+            // What was counted and told when it was found.
+            if matches!(step, Step::Denied { .. } | Step::Failed(_))
+                && let Some(verdict) = self.verdict.take()
+            {
+                return verdict;
+            }
             match step {
                 Step::Challenge(bytes) => {
                     self.stage = Stage::Running { mechanism, subject };
@@ -111,7 +120,7 @@ impl Exchange {
                 Step::Denied { login, reason } => {
                     return match subject {
                         Some(found) => self.attempt.refused(&found.0, Refusal::Denied(reason)).await,
-                        None => self.attempt.denied(login.as_deref(), reason, false).await,
+                        None => self.denied(login.as_deref(), reason).await,
                     };
                 }
                 Step::Authenticated { login } => return self.authenticated(subject, &login).await,
@@ -133,7 +142,11 @@ impl Exchange {
                 }
                 Step::CheckToken { login, token } => match self.token(login.as_deref(), &token) {
                     Ok(named) => return self.vouched(&named, "token").await,
-                    Err(refused) => step = mechanism.supply(refused),
+                    Err((refused, reason)) => {
+                        // Now, not when the client has sent its dummy (RFC 7628 3.2.3): it may never do.
+                        self.verdict = Some(self.denied(login.as_deref(), reason).await);
+                        step = mechanism.supply(refused);
+                    }
                 },
             }
         }
@@ -166,15 +179,19 @@ impl Exchange {
     }
 
     /// The login that a token names; `login` is the one that the client named.
-    fn token(&self, login: Option<&str>, token: &Secret) -> Result<String, Supply> {
+    fn token(&self, login: Option<&str>, token: &Secret) -> Result<String, (Supply, &'static str)> {
         let shared = &self.attempt.shared;
         let site = shared.sites.current();
         let tokens = site.settings.tokens.as_ref();
-        let refused = |reason| Supply::TokenRefused {
-            reason,
-            openid_configuration: tokens
+        let refused = |reason| {
+            let openid_configuration = tokens
                 .and_then(|tokens| tokens.openid_configuration())
-                .map(str::to_owned),
+                .map(str::to_owned);
+            let supply = Supply::TokenRefused {
+                reason,
+                openid_configuration,
+            };
+            (supply, reason)
         };
         let verifier = tokens.ok_or_else(|| refused("no keys to check tokens with are configured"))?;
         let claims = verifier
@@ -185,6 +202,15 @@ impl Exchange {
             return Err(refused("the token is for another mailbox"));
         }
         Ok(claims.login)
+    }
+
+    /// A denial of somebody who was not looked up. What is no address reaches neither the log nor the
+    /// counters.
+    async fn denied(&self, login: Option<&str>, reason: &str) -> LoginStep {
+        let site = self.attempt.shared.sites.current();
+        let address = login.and_then(|login| address(login, &site));
+        let key = address.map(|address| address.lookup_key());
+        self.attempt.denied(key.as_deref(), reason, false).await
     }
 
     async fn failed(&self, subject: Option<Box<(Subject, &'static str)>>, reason: &str) -> LoginStep {

@@ -155,6 +155,42 @@ async fn a_certificate_names_the_mailbox() {
     assert!(is_denied(&login("u@d.test").await));
 }
 
+/// A refused token is counted and told at once: the client need not answer the challenge that says why.
+#[tokio::test]
+async fn a_refused_token_leaves_a_trace() {
+    let dir = tempfile::tempdir().unwrap();
+    let keys = dir.path().join("set.json");
+    let x = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
+    let set = format!(r#"{{"keys":[{{"kty":"OKP","crv":"Ed25519","kid":"k","x":"{x}"}}]}}"#);
+    std::fs::write(&keys, set).unwrap();
+    let extra = format!(
+        "[authd.oauth]\nkeys = [{:?}]\nissuer = \"https://id.test\"\naudience = \"mail\"\n",
+        keys.display().to_string()
+    );
+    let bench = Bench::open(dir, &extra);
+    let mut exchange = bench.logins.begin(context(), "XOAUTH2");
+    let message = "user=U@d.test\x01auth=Bearer a.b.c\x01\x01";
+    let step = exchange.step(Some(Secret::new(message))).await;
+    assert!(matches!(step, LoginStep::Challenge(_)), "{step:?}");
+    let count = async || {
+        let failures = bench.logins.failures(10).await.unwrap();
+        assert!(failures.iter().all(|one| one.count == 1), "{failures:?}");
+        let denied = bench.log().matches("LoginDenied").count();
+        let accounts: Vec<String> = failures.into_iter().filter_map(|one| one.account).collect();
+        (accounts, denied)
+    };
+    let once = (vec!["u@d.test".to_owned(); 2], 1);
+    assert_eq!(count().await, once);
+    assert!(is_denied(&exchange.step(Some(Secret::new("\x01"))).await));
+    assert_eq!(count().await, once);
+    // A login that is no address may be a secret in the wrong field.
+    let mut exchange = bench.logins.begin(context(), "XOAUTH2");
+    exchange
+        .step(Some(Secret::new("user=my-secret\x01auth=Bearer a.b.c\x01\x01")))
+        .await;
+    assert!(!bench.log().contains("my-secret"));
+}
+
 /// Waits until an event of this kind was told.
 async fn told(bench: &Bench, kind: &str) {
     while !bench.log().contains(kind) {
