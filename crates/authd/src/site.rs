@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use ::daemon::Clock;
 use events::{About, Log};
-use sasl::password::Unmarked;
+use sasl::password::{Reading, Unmarked};
 
 use crate::config::{Backend as Kind, Settings};
 use crate::database::mysql::{Change, Changed, Mysql};
@@ -100,6 +100,13 @@ impl Site {
         self.admin
             .as_deref()
             .ok_or_else(|| DbError::Foreign(self.settings.profile.as_str().to_owned()))
+    }
+
+    /// Whether passwords may be stored in clear: in an unmarked column, or in one for them. An error as in
+    /// [`Site::unmarked_passwords`].
+    pub async fn may_have_cleartext(&self) -> Result<bool, BackendError> {
+        let unmarked = self.unmarked_passwords().await?;
+        Ok(unmarked.allows(Reading::Cleartext) || self.backend.questions().await?.clear_column)
     }
 
     /// What a password column without a mark of its scheme holds: as configured, or cleartext where the

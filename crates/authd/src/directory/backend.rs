@@ -218,6 +218,8 @@ pub struct Questions {
     pub local_alias: bool,
     /// Not a question: tables of this form usually have passwords in clear, without a mark of their scheme.
     pub unmarked_cleartext: bool,
+    /// Not a question: a login has a second column, with the password in clear.
+    pub clear_column: bool,
 }
 
 /// An answer of a backend.

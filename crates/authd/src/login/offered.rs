@@ -3,7 +3,6 @@
 
 use auth_api::sasl::{LoginContext, MechanismOffer};
 use sasl::mechanism::{self, Entry, Proof, Wants};
-use sasl::password::Reading;
 
 use super::Shared;
 use crate::site::Site;
@@ -73,10 +72,7 @@ impl Shared {
         let rules = &site.settings.logins;
         let cleartext = match rules.cleartext {
             true => Some(true),
-            false => {
-                let unmarked = site.unmarked_passwords().await.ok();
-                unmarked.map(|unmarked| unmarked.allows(Reading::Cleartext))
-            }
+            false => site.may_have_cleartext().await.ok(),
         };
         let scram_keys = match rules.store_scram_keys {
             true => Some(true),

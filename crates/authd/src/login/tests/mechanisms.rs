@@ -81,6 +81,29 @@ async fn what_is_offered_depends_on_tls_and_on_what_is_stored() {
     );
 }
 
+/// compat.md 3.5: a column for passwords in clear is enough.
+#[tokio::test]
+async fn a_clear_column_brings_the_mechanisms_that_need_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("site.sqlite");
+    let extra = format!(
+        "[authd]\nbackend = \"sqlite\"\nschema = \"postfix-tables\"\nsqlite_file = {:?}\n",
+        file.display().to_string()
+    );
+    rusqlite::Connection::open(&file)
+        .unwrap()
+        .execute_batch(
+            "CREATE TABLE postfix_users(email, maildir, quota, uid, gid, postfix, crypt, clear);
+             CREATE TABLE postfix_transport(domain, destination);",
+        )
+        .unwrap();
+    let bench = Bench::open(dir, &extra);
+    let names = offered(&bench, context()).await;
+    for name in ["CRAM-MD5", "DIGEST-MD5", "SCRAM-SHA-256"] {
+        assert!(names.contains(&name.to_owned()), "{names:?}");
+    }
+}
+
 /// robustness.md A14: what nobody can tell is not "no such mechanism", which would be a permanent failure.
 #[tokio::test]
 async fn a_mechanism_that_nobody_can_judge_is_trouble() {
