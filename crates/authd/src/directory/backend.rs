@@ -133,8 +133,8 @@ pub struct LoginRow {
     pub cleartext: Option<Secret>,
     /// May log in at the submission services (`mailbox.smtp_active`; true where there is no such column).
     pub smtp_active: bool,
-    /// When the password ends, seconds since 1970 (`mailbox.password_expiry`); `None`: never (no column, or
-    /// `domain.password_expiry` is 0).
+    /// When the password ends, seconds since 1970 (`mailbox.password_expiry`; 0 where that is NULL or a zero
+    /// date); `None`: never (no column, or `domain.password_expiry` is 0).
     pub password_expiry: Option<i64>,
     /// Passwords of single programs; good for mail only.
     pub app_passwords: Vec<AppPassword>,

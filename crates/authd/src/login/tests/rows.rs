@@ -65,6 +65,15 @@ async fn expiry_is_ignored_unless_the_site_wants_it() {
             granted,
             "{extra}"
         );
+        // The panel takes no date for one that is over.
+        bench
+            .sql("UPDATE mailbox SET password_expiry = '0000-00-00 00:00:00'")
+            .await;
+        assert_eq!(
+            is_granted(&bench.login("u@d.test", "secret").await),
+            granted,
+            "{extra}"
+        );
         // A domain whose passwords live for ever.
         bench.sql("UPDATE domain SET password_expiry = 0").await;
         assert!(is_granted(&bench.login("u@d.test", "secret").await));
