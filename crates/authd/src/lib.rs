@@ -101,8 +101,8 @@ impl Daemon for Authd {
         };
         let services = Services {
             directory: Arc::new(DirectoryService::new(sites.clone(), events.clone())),
+            admin: Arc::new(AdminService::new(sites.clone(), hashing, events).with_logins(logins.clone())),
             logins: Arc::new(logins),
-            admin: Arc::new(AdminService::new(sites.clone(), hashing, events)),
         };
         let (logins, admin) = (services.logins.clone(), services.admin.clone());
         let compat = compat::Sockets::open(&ctx, sites.clone(), logins, admin)?;

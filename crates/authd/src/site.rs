@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use ::daemon::Clock;
 use events::{About, Log};
-use sasl::password::Unmarked;
+use sasl::password::{Reading, Unmarked};
 
 use crate::config::{Backend as Kind, Settings};
 use crate::database::mysql::{Change, Changed, Mysql};
@@ -14,7 +14,7 @@ use crate::database::schema::Schema;
 use crate::database::sqlite::{OpenError, Sqlite};
 use crate::database::{Database, DbError};
 use crate::directory::Directory;
-use crate::directory::backend::Backend;
+use crate::directory::backend::{Backend, BackendError};
 use crate::directory::cached::Cached;
 use crate::profile::Profile;
 use crate::replica::WithReplica;
@@ -102,17 +102,25 @@ impl Site {
             .ok_or_else(|| DbError::Foreign(self.settings.profile.as_str().to_owned()))
     }
 
+    /// Whether passwords may be stored in clear: in an unmarked column, or in one for them. An error as in
+    /// [`Site::unmarked_passwords`].
+    pub async fn may_have_cleartext(&self) -> Result<bool, BackendError> {
+        let unmarked = self.unmarked_passwords().await?;
+        Ok(unmarked.allows(Reading::Cleartext) || self.backend.questions().await?.clear_column)
+    }
+
     /// What a password column without a mark of its scheme holds: as configured, or cleartext where the
     /// tables are those of PostfixAdmin 2.x, which has such columns (robustness.md 5.4), or what the schema
-    /// suggests.
-    pub async fn unmarked_passwords(&self) -> Unmarked {
-        match self.settings.unmarked_passwords {
-            Some(configured) => configured,
-            None => match self.backend.questions().await {
-                Ok(questions) if questions.unmarked_cleartext => Unmarked::CLEARTEXT,
-                _ => self.settings.profile.unmarked_passwords(),
-            },
+    /// suggests. An error where the tables have to be looked at first and are away: nobody knows then.
+    pub async fn unmarked_passwords(&self) -> Result<Unmarked, BackendError> {
+        if let Some(configured) = self.settings.unmarked_passwords {
+            return Ok(configured);
         }
+        let questions = self.backend.questions().await?;
+        Ok(match questions.unmarked_cleartext {
+            true => Unmarked::CLEARTEXT,
+            false => self.settings.profile.unmarked_passwords(),
+        })
     }
 }
 

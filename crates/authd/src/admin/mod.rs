@@ -32,7 +32,7 @@ use mail_types::{Address, Domain, Secret};
 
 use self::sql::{Change, Tables};
 use crate::database::DbError;
-use crate::login::Hashing;
+use crate::login::{Hashing, Logins};
 use crate::site::{Site, Sites};
 
 /// How often a change is planned.
@@ -43,6 +43,7 @@ pub struct AdminService {
     sites: Arc<Sites>,
     hashing: Arc<Hashing>,
     events: Log,
+    logins: Option<Logins>,
 }
 
 /// Plans a change and makes it, again where the rows changed in between.
@@ -77,7 +78,15 @@ impl AdminService {
             sites,
             hashing,
             events,
+            logins: None,
         }
+    }
+
+    /// The same, where logins hear of new passwords.
+    #[must_use]
+    pub fn with_logins(self, logins: Logins) -> Self {
+        let logins = Some(logins);
+        Self { logins, ..self }
     }
 
     /// Makes a change and tells it. `None`: the rows changed since it was planned, and there are plans left.
@@ -228,8 +237,12 @@ impl server::Admin for AdminService {
 
     async fn set_password(&self, address: Address, password: Secret) -> Result<(), AdminError> {
         let site = self.sites.current();
-        let password = self.hashed(&site, &password).await?;
-        change!(self, |tables| passwords::set(&tables, &address, password.clone()))
+        let column = self.hashed(&site, &password).await?;
+        let changed = change!(self, |tables| passwords::set(&tables, &address, column.clone()));
+        if let (Ok(()), Some(logins)) = (&changed, &self.logins) {
+            logins.password_changed(&address, &password, &column).await;
+        }
+        changed
     }
 
     async fn app_passwords(&self, address: Address) -> Result<Vec<AppPasswordRecord>, Unavailable> {

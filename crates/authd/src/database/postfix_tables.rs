@@ -146,6 +146,7 @@ impl Backend for PostfixTables {
                     false => Vec::new(),
                 },
                 local_alias: schema.has("postfix_alias", "alias"),
+                clear_column: schema.has("postfix_users", "clear"),
                 ..Questions::default()
             })
         })

@@ -150,6 +150,7 @@ impl PostfixAdmin {
             self.tables.each(&LOGIN, usernames.iter().copied()),
             self.tables.rows(&APP_PASSWORDS, usernames.iter().copied()),
         )?;
+        let expires = self.schema().await?.has("mailbox", "password_expiry");
         let mut rows = Vec::with_capacity(usernames.len());
         for username in usernames {
             let Some(row) = mailboxes.remove(*username) else {
@@ -161,7 +162,9 @@ impl PostfixAdmin {
                 .and_then(|(_, domain)| domains.get(domain));
             let programs = programs.remove(*username).unwrap_or_default();
             let row = login(username, &row, domain.map(Vec::as_slice), &programs);
-            rows.push(Some(row.ok_or_else(|| LOGIN.odd(username))?));
+            let mut row = row.ok_or_else(|| LOGIN.odd(username))?;
+            row.password_expiry = row.password_expiry.filter(|_| expires);
+            rows.push(Some(row));
         }
         Ok(rows)
     }
@@ -310,8 +313,9 @@ fn login(
         password: Secret::new(text_or_empty(&row[3])?),
         cleartext: None,
         smtp_active: flag(&row[4])?,
-        // The time of the mailbox counts only where its domain lets passwords end.
-        password_expiry: time(&row[5])?.filter(|_| days != 0),
+        // The time of the mailbox counts only where its domain lets passwords end; and one that is not known
+        // is over there, as for the panel: `password_expiry > now() OR domain.password_expiry = 0`.
+        password_expiry: (days != 0).then_some(time(&row[5])?.unwrap_or(0)),
         app_passwords: programs?
             .into_iter()
             .filter(|program| !program.password.expose().is_empty())
@@ -523,7 +527,8 @@ mod tests {
             Some((false, None, 0)),
             None,
             Some((true, Some(1_893_456_000), 2)),
-            Some((true, None, 0)),
+            // A zero date: over, as NULL is.
+            Some((true, Some(0), 0)),
         ];
         assert_eq!(found, expected);
     }

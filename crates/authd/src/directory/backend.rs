@@ -133,8 +133,8 @@ pub struct LoginRow {
     pub cleartext: Option<Secret>,
     /// May log in at the submission services (`mailbox.smtp_active`; true where there is no such column).
     pub smtp_active: bool,
-    /// When the password ends, seconds since 1970 (`mailbox.password_expiry`); `None`: never (no column, or
-    /// `domain.password_expiry` is 0).
+    /// When the password ends, seconds since 1970 (`mailbox.password_expiry`; 0 where that is NULL or a zero
+    /// date); `None`: never (no column, or `domain.password_expiry` is 0).
     pub password_expiry: Option<i64>,
     /// Passwords of single programs; good for mail only.
     pub app_passwords: Vec<AppPassword>,
@@ -218,6 +218,8 @@ pub struct Questions {
     pub local_alias: bool,
     /// Not a question: tables of this form usually have passwords in clear, without a mark of their scheme.
     pub unmarked_cleartext: bool,
+    /// Not a question: a login has a second column, with the password in clear.
+    pub clear_column: bool,
 }
 
 /// An answer of a backend.

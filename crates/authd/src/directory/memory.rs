@@ -245,6 +245,7 @@ impl Backend for Memory {
             usage: !self.usage.is_empty(),
             local_alias: !self.local_aliases.is_empty(),
             unmarked_cleartext: false,
+            clear_column: false,
         };
         Box::pin(async { Ok(questions) })
     }

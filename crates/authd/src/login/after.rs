@@ -6,15 +6,15 @@ use std::sync::atomic::Ordering;
 
 use events::About;
 use events::authd::Kind;
-use mail_types::Secret;
+use mail_types::{Address, Secret};
 use sasl::mechanism::{ScramKeys, ScramKind};
 use sasl::password::{NewScheme, Stored, Unmarked};
 use sha2::{Digest as _, Sha256};
 
-use super::Shared;
 use super::credentials::{ROUNDS, hash_name, kept};
 use super::hashing::Rank;
-use super::{revision, row};
+use super::row;
+use super::{Logins, Shared};
 use crate::database::{Arg, DbError, Statement};
 use crate::directory::backend::LoginRow;
 use crate::site::Site;
@@ -74,8 +74,8 @@ impl Shared {
         };
         let clear = row.cleartext.as_ref().map_or(&[][..], Secret::expose);
         let change = Rehashed {
-            before: revision::credential(row),
-            after: revision::column(column.expose(), clear),
+            before: self.revisions.credential(row),
+            after: self.revisions.column(column.expose(), clear),
         };
         // Known before it can be seen, so that no open session ends for it.
         let write = Write::Rehashed {
@@ -141,27 +141,76 @@ impl Shared {
             if !matches!(self.kept_keys(&account, row, kind).await, Ok(None)) {
                 continue;
             }
-            let mut salt = vec![0; 16];
-            if getrandom::fill(&mut salt).is_err() {
+            let (password, column) = (&follow_up.password, &row.password);
+            if !self
+                .make_keys(&account, kind, password, column, Rank::Stranger)
+                .await
+            {
                 return;
             }
-            let password = follow_up.password.clone();
-            let work = move || ScramKeys::derive(kind, &password, ROUNDS, salt);
-            let Ok(keys) = self.hashing.run_as(Rank::Stranger, work).await else {
-                return;
-            };
-            self.state.write(Write::ScramKeys {
-                account: account.clone(),
-                hash: hash_name(kind),
-                row: kept(keys, &row.password),
-                at: self.now(),
-            });
             stored = true;
         }
         if stored {
             let kind = Kind::ScramKeysStored { login: account };
             self.events.emit(About::process(), kind);
         }
+    }
+
+    /// Makes keys of a password that is stored as this column, and keeps them; false where there is no
+    /// processor for it.
+    async fn make_keys(
+        &self,
+        account: &str,
+        kind: ScramKind,
+        password: &Secret,
+        column: &Secret,
+        rank: Rank,
+    ) -> bool {
+        let mut salt = vec![0; 16];
+        if getrandom::fill(&mut salt).is_err() {
+            return false;
+        }
+        let password = password.clone();
+        let work = move || ScramKeys::derive(kind, &password, ROUNDS, salt);
+        let Ok(keys) = self.hashing.run_as(rank, work).await else {
+            return false;
+        };
+        self.state.write(Write::ScramKeys {
+            account: account.to_owned(),
+            hash: hash_name(kind),
+            row: kept(keys, column),
+            at: self.now(),
+        });
+        true
+    }
+}
+
+impl Logins {
+    /// To be called when a password was changed and is stored as `column` now: where the site keeps keys for
+    /// SCRAM, who logs in by SCRAM alone would be shut out by the change.
+    pub async fn password_changed(&self, address: &Address, password: &Secret, column: &Secret) {
+        let shared = &self.shared;
+        let settings = &shared.sites.current().settings;
+        // Keys are made of a column in clear at each login.
+        if !settings.logins.store_scram_keys || settings.admin.scheme == NewScheme::Cleartext {
+            return;
+        }
+        let account = address.lookup_key();
+        for kind in [ScramKind::Sha256, ScramKind::Sha1] {
+            if !shared
+                .make_keys(&account, kind, password, column, Rank::Known)
+                .await
+            {
+                tracing::warn!(
+                    account,
+                    "no keys for SCRAM of the new password: its next login keeps them"
+                );
+                return;
+            }
+        }
+        shared
+            .events
+            .emit(About::process(), Kind::ScramKeysStored { login: account });
     }
 }
 

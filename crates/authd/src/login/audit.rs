@@ -32,18 +32,15 @@ impl Attempt {
         }
     }
 
-    /// Where the client is, where that says anything: not behind a Unix socket.
-    pub(super) fn network(&self) -> Option<Network> {
-        let ip = self.context.peer.ip();
-        (!ip.is_unspecified()).then(|| Network::of(ip))
+    /// Where the client is.
+    pub(super) fn network(&self) -> Network {
+        Network::of(self.context.peer.ip())
     }
 
     /// Whether the account logged in from there lately. Trouble is a no.
     pub(super) async fn is_known(&self, account: &str) -> bool {
-        let Some(network) = self.network() else {
-            return false;
-        };
-        let (account, network, now) = (account.to_owned(), network.to_string(), self.shared.now());
+        let network = self.network().to_string();
+        let (account, now) = (account.to_owned(), self.shared.now());
         self.shared
             .state
             .read(move |db| state::is_known(db, &account, &network, now))
@@ -59,10 +56,7 @@ impl Attempt {
         self.shared.state.write(Write::Success {
             account,
             // Who is trusted may be a program for many: it says nothing of where the owner is.
-            network: self
-                .network()
-                .filter(|_| !self.context.trusted)
-                .map(|network| network.to_string()),
+            network: (!self.context.trusted).then(|| self.network().to_string()),
             mechanism: self.mechanism.clone(),
             service: self.context.service.clone(),
             at: self.shared.now(),
@@ -95,17 +89,10 @@ impl Attempt {
         source: Option<Source>,
     ) -> LoginStep {
         // Nothing was tried with a mechanism that does not exist.
-        let delay = if self.context.trusted || no_mechanism {
+        let delay = if no_mechanism {
             Duration::ZERO
         } else {
-            let known = match login {
-                Some(account) => self.is_known(account).await,
-                None => false,
-            };
-            let delays = self.shared.sites.current().settings.auth_failure_delay;
-            self.shared
-                .throttle
-                .failed(self.network(), login, known, self.shared.now(), delays)
+            self.count(login).await
         };
         self.emit(Kind::LoginDenied {
             service: self.context.service.clone(),
@@ -122,6 +109,28 @@ impl Attempt {
             reason: reason.to_owned(),
             no_mechanism,
         }
+    }
+
+    /// Counts a failure; the result is how long to wait after it.
+    pub(super) async fn count(&self, login: Option<&str>) -> Duration {
+        if self.context.trusted {
+            return Duration::ZERO;
+        }
+        let known = match login {
+            Some(account) => self.is_known(account).await,
+            None => false,
+        };
+        let delays = self.shared.sites.current().settings.auth_failure_delay;
+        self.shared
+            .throttle
+            .failed(self.network(), login, known, self.shared.now(), delays)
+    }
+
+    /// Whether the wait after the last failure of this account from here is not over yet.
+    pub(super) fn is_penalized(&self, account: &str) -> bool {
+        let delays = self.shared.sites.current().settings.auth_failure_delay;
+        let (throttle, now) = (&self.shared.throttle, self.shared.now());
+        throttle.is_penalized(self.network(), account, now, delays)
     }
 
     /// Tells that nobody can judge now.

@@ -2,19 +2,25 @@
 
 use std::sync::{Arc, PoisonError};
 
+use auth_api::CALL_DEADLINE;
 use auth_api::directory::MailboxAnswer;
 use auth_api::sasl::{Account, LoginStep};
 use mail_types::{Address, Secret};
 use sasl::mechanism::Credentials;
 use sasl::password::Unmarked;
 
+use super::Shared;
 use super::after::FollowUp;
 use super::audit::Attempt;
 use super::hashing::Rank;
-use super::revision::{Means, revision};
+use super::revision::Means;
 use super::row::{self, Candidate};
+use crate::directory::DirectoryError;
 use crate::directory::backend::{Found, LoginRow, Source};
 use crate::site::Site;
+
+/// Mailboxes with too many app passwords that are remembered as told.
+const TOLD: usize = 10_000;
 
 /// A login that was found good.
 pub struct Granted {
@@ -105,8 +111,18 @@ impl Attempt {
         }
     }
 
-    /// Finds who wants to log in, and whether that is judged now. An error is the answer to the client.
+    /// Finds who wants to log in by something that could be guessed, and whether that is judged now. An error
+    /// is the answer to the client.
     pub(super) async fn subject(&self, login: &str) -> Result<Subject, LoginStep> {
+        self.find(login, true).await
+    }
+
+    /// The same of somebody whom a certificate or a token vouches for: there is nothing to guess.
+    pub(super) async fn vouched(&self, login: &str) -> Result<Subject, LoginStep> {
+        self.find(login, false).await
+    }
+
+    async fn find(&self, login: &str, guessable: bool) -> Result<Subject, LoginStep> {
         let site = self.shared.sites.current();
         // What is no address reaches no database.
         let Some(address) = address(login, &site) else {
@@ -116,7 +132,8 @@ impl Attempt {
         let key = address.lookup_key();
         let known = self.context.trusted || self.is_known(&key).await;
         let delays = site.settings.auth_failure_delay;
-        if !known
+        let guess = guessable && !known;
+        if guess
             && self
                 .shared
                 .throttle
@@ -126,38 +143,48 @@ impl Attempt {
             let reason = "the account is being guessed at from many networks; this one is not known to it";
             return Err(self.unavailable(Some(&key), reason.to_owned(), None));
         }
-        match site.directory.login_row(&address).await {
-            Ok(found) => {
-                let unmarked = site.unmarked_passwords().await;
-                Ok(Subject {
-                    address,
-                    site,
-                    found,
-                    unmarked,
-                    known,
-                })
+        let asked = async {
+            let found = site.directory.login_row(&address).await?;
+            Ok::<_, DirectoryError>((found, site.unmarked_passwords().await?))
+        };
+        match asked.await {
+            // Nobody is made to wait after a temporary failure: so the wait is kept here, unhashed.
+            Ok((found, _)) if found.source == Source::Replica && guess && self.is_penalized(&key) => {
+                let reason = "the database is away, and the last failure here is not long enough ago";
+                Err(self.unavailable(Some(&key), reason.to_owned(), Some(found.source)))
             }
+            Ok((found, unmarked)) => Ok(Subject {
+                address,
+                site,
+                found,
+                unmarked,
+                known,
+            }),
             Err(error) => Err(self.unavailable(Some(&key), error.to_string(), None)),
         }
     }
 
-    /// Compares the password with all that the row has, or with as many decoys.
+    /// Compares the password with all that the row has, or with a decoy.
     async fn verify(&self, subject: &Subject, password: &Secret) -> Result<Fit, Refusal> {
+        let known = &self.shared.decoys;
         let decoys = || {
-            let decoy = self.shared.decoy.lock().unwrap_or_else(PoisonError::into_inner);
-            decoy.candidates()
+            let decoys = known.lock().unwrap_or_else(PoisonError::into_inner);
+            decoys.pick(&subject.key())
         };
         let candidates = match &subject.found.row {
             None => decoys(),
             Some(row) => {
                 let apps = is_mail(&self.context.service);
                 let real = row::candidates(row, subject.unmarked, apps).map_err(Refusal::Trouble)?;
+                if apps && row::has_too_many(row) {
+                    self.shared.tell_too_many(&row.mailbox.username);
+                }
                 if real.iter().all(|candidate| candidate.stored.is_locked()) {
                     // Checking it would cost nothing, and the time would tell.
                     decoys()
                 } else {
-                    let mut decoy = self.shared.decoy.lock().unwrap_or_else(PoisonError::into_inner);
-                    decoy.learn(&real, subject.unmarked);
+                    let mut decoys = known.lock().unwrap_or_else(PoisonError::into_inner);
+                    decoys.learn(&real);
                     real
                 }
             }
@@ -183,7 +210,8 @@ impl Attempt {
             .collect();
         let now = self.shared.clock.instant();
         for (candidate, proof) in candidates.iter().zip(&proofs) {
-            if self.shared.verified.knows(*proof, now) {
+            // A decoy may be a column that this very account had until it was locked.
+            if !candidate.stored.is_decoy() && self.shared.verified.knows(*proof, now) {
                 return Ok(Some(Fit {
                     means: candidate.means,
                     scheme: candidate.stored.scheme(),
@@ -197,20 +225,14 @@ impl Attempt {
             Rank::Stranger
         };
         let password = password.clone();
+        let (clock, until) = (self.shared.clock.clone(), now + CALL_DEADLINE);
         let work = move || {
-            for (index, candidate) in candidates.iter().enumerate() {
-                if candidate.stored.verify(&password)? {
-                    return Ok(Some((index, candidate.means, candidate.stored.scheme())));
-                }
-            }
-            Ok(None)
+            let index = row::first_fit(&candidates, &password, || clock.instant() >= until)?;
+            let fit = index.and_then(|index| candidates.get(index).map(|fit| (index, fit)));
+            Ok::<_, String>(fit.map(|(index, fit)| (index, fit.means, fit.stored.scheme())))
         };
         let fit = match self.shared.hashing.run_as(rank, work).await {
-            Ok(Ok(fit)) => fit,
-            Ok(Err(error)) => {
-                let error: sasl::password::FormatError = error;
-                return Err(Refusal::Trouble(error.to_string()));
-            }
+            Ok(checked) => checked.map_err(Refusal::Trouble)?,
             Err(busy) => return Err(Refusal::Trouble(busy.to_string())),
         };
         Ok(fit.map(|(index, means, scheme)| {
@@ -228,13 +250,9 @@ impl Attempt {
     /// What remains to be asked when the secret was right, and the answer to the client.
     pub(super) async fn admit(&self, subject: &Subject, means: Means, scheme: &'static str) -> LoginStep {
         let verdict = match &subject.found.row {
-            Some(row) => admitted(
-                row,
-                &subject.site,
-                &self.context.service,
-                means,
-                self.shared.now(),
-            ),
+            Some(row) => self
+                .shared
+                .admitted(row, &subject.site, &self.context.service, means),
             None => Err(Refusal::Denied("no such mailbox")),
         };
         match verdict {
@@ -254,6 +272,10 @@ impl Attempt {
     /// The answer to the client, where it is not let in.
     pub(super) async fn refused(&self, subject: &Subject, refusal: Refusal) -> LoginStep {
         let (key, source) = (subject.key(), Some(subject.found.source));
+        if matches!(refusal, Refusal::Denied(_)) && subject.found.source == Source::Replica {
+            // It is told as trouble, but the next one is as likely a guess as after a denial.
+            self.count(Some(&key)).await;
+        }
         match subject.mild(refusal) {
             Refusal::Denied(reason) => self.denied_from(Some(&key), reason, false, source).await,
             Refusal::Trouble(reason) => self.unavailable(Some(&key), reason, source),
@@ -278,39 +300,55 @@ pub fn is_mail(service: &str) -> bool {
     matches!(service, "smtp" | "submission" | "imap" | "pop3" | "sieve")
 }
 
-/// What the row says to somebody whose secret is right.
-pub fn admitted(
-    row: &LoginRow,
-    site: &Site,
-    service: &str,
-    means: Means,
-    now: u64,
-) -> Result<Account, Refusal> {
-    let expired = row
-        .password_expiry
-        .is_some_and(|at| u64::try_from(at).unwrap_or(0) <= now);
-    if !row.mailbox.active || !row.domain_active {
-        return Err(Refusal::Denied("the mailbox or its domain is not active"));
+impl Shared {
+    /// Says it once for each mailbox.
+    fn tell_too_many(&self, mailbox: &str) {
+        let mut told = self.told_too_many.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.len() < TOLD && told.insert(mailbox.to_owned()) {
+            tracing::warn!(
+                mailbox,
+                "has more app passwords than a login tries: only the latest count"
+            );
+        }
     }
-    if matches!(service, "smtp" | "submission") && !row.smtp_active {
-        return Err(Refusal::Denied("the mailbox may not send (mailbox.smtp_active)"));
-    }
-    if expired && means == Means::Mailbox && site.settings.logins.enforce_expiry {
-        return Err(Refusal::Denied(
-            "the password has expired (mailbox.password_expiry)",
-        ));
-    }
-    match site.directory.usable(&row.mailbox) {
-        MailboxAnswer::Found(mailbox) => Ok(Account {
-            address: mailbox.address,
-            maildir: mailbox.maildir,
-            uid: mailbox.uid,
-            gid: mailbox.gid,
-            quota: mailbox.quota,
-            revision: revision(row, means)
-                .ok_or_else(|| Refusal::Trouble("the app password is gone".to_owned()))?,
-        }),
-        MailboxAnswer::Unknown(refusal) => Err(Refusal::Trouble(refusal.text)),
-        MailboxAnswer::Misconfigured(reason) => Err(Refusal::Trouble(reason)),
+
+    /// What the row says to somebody whose secret is right.
+    pub(super) fn admitted(
+        &self,
+        row: &LoginRow,
+        site: &Site,
+        service: &str,
+        means: Means,
+    ) -> Result<Account, Refusal> {
+        let now = self.now();
+        let expired = row
+            .password_expiry
+            .is_some_and(|at| u64::try_from(at).unwrap_or(0) <= now);
+        if !row.mailbox.active || !row.domain_active {
+            return Err(Refusal::Denied("the mailbox or its domain is not active"));
+        }
+        if matches!(service, "smtp" | "submission") && !row.smtp_active {
+            return Err(Refusal::Denied("the mailbox may not send (mailbox.smtp_active)"));
+        }
+        if expired && means == Means::Mailbox && site.settings.logins.enforce_expiry {
+            return Err(Refusal::Denied(
+                "the password has expired (mailbox.password_expiry)",
+            ));
+        }
+        match site.directory.usable(&row.mailbox) {
+            MailboxAnswer::Found(mailbox) => Ok(Account {
+                address: mailbox.address,
+                maildir: mailbox.maildir,
+                uid: mailbox.uid,
+                gid: mailbox.gid,
+                quota: mailbox.quota,
+                revision: self
+                    .revisions
+                    .revision(row, means)
+                    .ok_or_else(|| Refusal::Trouble("the app password is gone".to_owned()))?,
+            }),
+            MailboxAnswer::Unknown(refusal) => Err(Refusal::Trouble(refusal.text)),
+            MailboxAnswer::Misconfigured(reason) => Err(Refusal::Trouble(reason)),
+        }
     }
 }

@@ -64,6 +64,11 @@ impl Attempt {
         wants: Wants,
     ) -> Result<(Supply, &'static str), Refusal> {
         let Some(row) = &subject.found.row else {
+            if let Wants::Scram(kind) = wants {
+                // Asked all the same, so that the time does not tell.
+                let kept = self.shared.keys_in_state(&subject.key(), kind).await;
+                kept.map_err(|error| Refusal::Trouble(daemon::describe(&error)))?;
+            }
             return Ok((Supply::Missing, "nothing"));
         };
         let column = match row::candidates(row, subject.unmarked, false) {
@@ -123,11 +128,7 @@ impl Shared {
         row: &LoginRow,
         kind: ScramKind,
     ) -> Result<Option<ScramKeys>, state::ReadError> {
-        let account = account.to_owned();
-        let kept = self
-            .state
-            .read(move |db| state::scram_keys(db, &account, hash_name(kind)))
-            .await?;
+        let kept = self.keys_in_state(account, kind).await?;
         let bound = binding(&row.password);
         Ok(kept.filter(|kept| kept.bound == bound).map(|kept| ScramKeys {
             kind,
@@ -136,6 +137,18 @@ impl Shared {
             stored_key: Zeroizing::new(kept.stored_key),
             server_key: Zeroizing::new(kept.server_key),
         }))
+    }
+
+    /// The keys that were kept, whatever they belong to.
+    async fn keys_in_state(
+        &self,
+        account: &str,
+        kind: ScramKind,
+    ) -> Result<Option<ScramRow>, state::ReadError> {
+        let account = account.to_owned();
+        self.state
+            .read(move |db| state::scram_keys(db, &account, hash_name(kind)))
+            .await
     }
 }
 

@@ -11,13 +11,17 @@ use super::Shared;
 use super::audit::Attempt;
 use super::check::{Refusal, Subject, address};
 use super::hashing::Rank;
-use super::offered;
+use super::offered::{self, NotOffered};
 use super::revision::Means;
 
 /// One login in progress. It holds nothing that others could wait for.
 pub struct Exchange {
     attempt: Attempt,
     entry: Option<&'static Entry>,
+    /// Whether the mechanism derives SCRAM keys where it has none: as it was told.
+    derives: bool,
+    /// The end of this exchange, where it is known before the mechanism is over.
+    verdict: Option<LoginStep>,
     stage: Stage,
 }
 
@@ -34,6 +38,14 @@ enum Stage {
     Over,
 }
 
+/// Why a mechanism does not begin.
+enum NotBegun {
+    /// There is no such mechanism here.
+    Refused,
+    /// Nobody can tell now whether there is.
+    Trouble(String),
+}
+
 impl Exchange {
     pub(super) fn new(shared: Arc<Shared>, context: LoginContext, mechanism: &str) -> Self {
         let entry = mechanism::find(mechanism);
@@ -41,20 +53,27 @@ impl Exchange {
         Self {
             attempt: Attempt::new(shared, context, name),
             entry,
+            derives: false,
+            verdict: None,
             stage: Stage::New,
         }
     }
 
     /// Begins the mechanism, where it is offered here.
-    async fn begin(&mut self) -> Option<Box<dyn Mechanism>> {
-        let entry = self.entry?;
+    async fn begin(&mut self) -> Result<Box<dyn Mechanism>, NotBegun> {
+        let entry = self.entry.ok_or(NotBegun::Refused)?;
         let (shared, context) = (&self.attempt.shared, &self.attempt.context);
         let site = shared.sites.current();
         let knowledge = shared.knowledge(&site).await;
-        offered::offer(entry, context, &site, knowledge).ok()?;
+        offered::offer(entry, context, &site, knowledge).map_err(|verdict| match verdict {
+            NotOffered::Refused(_) => NotBegun::Refused,
+            NotOffered::Tables | NotOffered::State => NotBegun::Trouble(verdict.reason().to_owned()),
+        })?;
         let mut random = [0; 32];
-        getrandom::fill(&mut random).ok()?;
+        getrandom::fill(&mut random)
+            .map_err(|error| NotBegun::Trouble(format!("the system gives no random numbers: {error}")))?;
         let tls = context.tls.as_ref();
+        let scram = shared.scram.shape();
         let parameters = Parameters {
             random,
             hostname: site.settings.hostname.clone(),
@@ -70,10 +89,11 @@ impl Exchange {
                 .unwrap_or_default(),
             plus_offered: offered::plus(entry, context, &site, knowledge),
             certificate_names: tls.map(|tls| tls.client_names.clone()).unwrap_or_default(),
-            scram: shared.scram.shape(),
+            scram,
             decoy_key: shared.scram.decoy_key,
         };
-        Some(entry.start(parameters))
+        self.derives = scram.derived;
+        Ok(entry.start(parameters))
     }
 
     /// Goes on until there is something for the client.
@@ -84,6 +104,12 @@ impl Exchange {
         mut step: Step,
     ) -> LoginStep {
         loop {
+            // What was counted and told when it was found.
+            if matches!(step, Step::Denied { .. } | Step::Failed(_))
+                && let Some(verdict) = self.verdict.take()
+            {
+                return verdict;
+            }
             match step {
                 Step::Challenge(bytes) => {
                     self.stage = Stage::Running { mechanism, subject };
@@ -94,7 +120,7 @@ impl Exchange {
                 Step::Denied { login, reason } => {
                     return match subject {
                         Some(found) => self.attempt.refused(&found.0, Refusal::Denied(reason)).await,
-                        None => self.attempt.denied(login.as_deref(), reason, false).await,
+                        None => self.denied(login.as_deref(), reason).await,
                     };
                 }
                 Step::Authenticated { login } => return self.authenticated(subject, &login).await,
@@ -116,7 +142,11 @@ impl Exchange {
                 }
                 Step::CheckToken { login, token } => match self.token(login.as_deref(), &token) {
                     Ok(named) => return self.vouched(&named, "token").await,
-                    Err(refused) => step = mechanism.supply(refused),
+                    Err((refused, reason)) => {
+                        // Now, not when the client has sent its dummy (RFC 7628 3.2.3): it may never do.
+                        self.verdict = Some(self.denied(login.as_deref(), reason).await);
+                        step = mechanism.supply(refused);
+                    }
                 },
             }
         }
@@ -130,9 +160,13 @@ impl Exchange {
         wants: Wants,
         rank: Rank,
     ) -> Result<(Box<dyn Mechanism>, Step), String> {
-        let hashes =
-            matches!(wants, Wants::Scram(_)) && matches!(supply, Supply::Cleartext(_) | Supply::Missing);
-        if !hashes {
+        let hashes = match supply {
+            Supply::Cleartext(_) => true,
+            // No queue where nothing is derived: the wait would tell who has keys.
+            Supply::Missing => self.derives,
+            _ => false,
+        };
+        if !matches!(wants, Wants::Scram(_)) || !hashes {
             let step = mechanism.supply(supply);
             return Ok((mechanism, step));
         }
@@ -145,15 +179,19 @@ impl Exchange {
     }
 
     /// The login that a token names; `login` is the one that the client named.
-    fn token(&self, login: Option<&str>, token: &Secret) -> Result<String, Supply> {
+    fn token(&self, login: Option<&str>, token: &Secret) -> Result<String, (Supply, &'static str)> {
         let shared = &self.attempt.shared;
         let site = shared.sites.current();
         let tokens = site.settings.tokens.as_ref();
-        let refused = |reason| Supply::TokenRefused {
-            reason,
-            openid_configuration: tokens
+        let refused = |reason| {
+            let openid_configuration = tokens
                 .and_then(|tokens| tokens.openid_configuration())
-                .map(str::to_owned),
+                .map(str::to_owned);
+            let supply = Supply::TokenRefused {
+                reason,
+                openid_configuration,
+            };
+            (supply, reason)
         };
         let verifier = tokens.ok_or_else(|| refused("no keys to check tokens with are configured"))?;
         let claims = verifier
@@ -164,6 +202,15 @@ impl Exchange {
             return Err(refused("the token is for another mailbox"));
         }
         Ok(claims.login)
+    }
+
+    /// A denial of somebody who was not looked up. What is no address reaches neither the log nor the
+    /// counters.
+    async fn denied(&self, login: Option<&str>, reason: &str) -> LoginStep {
+        let site = self.attempt.shared.sites.current();
+        let address = login.and_then(|login| address(login, &site));
+        let key = address.map(|address| address.lookup_key());
+        self.attempt.denied(key.as_deref(), reason, false).await
     }
 
     async fn failed(&self, subject: Option<Box<(Subject, &'static str)>>, reason: &str) -> LoginStep {
@@ -182,7 +229,7 @@ impl Exchange {
 
     /// Somebody else vouched for the peer: what remains is what the row says.
     async fn vouched(&self, login: &str, by: &'static str) -> LoginStep {
-        match self.attempt.subject(login).await {
+        match self.attempt.vouched(login).await {
             Ok(subject) => self.attempt.admit(&subject, Means::Foreign, by).await,
             Err(step) => step,
         }
@@ -194,8 +241,11 @@ impl server::Exchange for Exchange {
         let (mut mechanism, subject) = match std::mem::replace(&mut self.stage, Stage::Over) {
             Stage::Running { mechanism, subject } => (mechanism, subject),
             Stage::New => match self.begin().await {
-                Some(mechanism) => (mechanism, None),
-                None => return self.attempt.denied(None, "no such mechanism here", true).await,
+                Ok(mechanism) => (mechanism, None),
+                Err(NotBegun::Refused) => {
+                    return self.attempt.denied(None, "no such mechanism here", true).await;
+                }
+                Err(NotBegun::Trouble(reason)) => return self.attempt.unavailable(None, reason, None),
             },
             Stage::Over => return self.attempt.denied(None, "the exchange is over", false).await,
         };

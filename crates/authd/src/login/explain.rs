@@ -7,7 +7,7 @@ use auth_api::sasl::{LoginExplanation, LoginQuery, LoginQuestion, LoginStep, Mec
 use sasl::password::Unmarked;
 
 use super::audit::means;
-use super::check::{Refusal, address, admitted, is_mail};
+use super::check::{Refusal, address, is_mail};
 use super::revision::Means;
 use super::row::{self, Candidate};
 use super::throttle::Network;
@@ -106,7 +106,10 @@ impl Explanation<'_> {
                 return Verdict::no(format!("a temporary failure: {error}"));
             }
         };
-        let unmarked = site.unmarked_passwords().await;
+        let unmarked = match site.unmarked_passwords().await {
+            Ok(unmarked) => unmarked,
+            Err(error) => return Verdict::no(format!("a temporary failure: {error}")),
+        };
         let verdict = self.row(&site, &key, &found, unmarked).await;
         match offered {
             Err(reason) => Verdict::no(format!("denied: the mechanism is not offered here: {reason}")),
@@ -138,7 +141,7 @@ impl Explanation<'_> {
 
     async fn throttling(&mut self, site: &Site, key: &str) {
         let ip = self.query.context.peer.ip();
-        let network = (!ip.is_unspecified()).then(|| Network::of(ip));
+        let network = Network::of(ip);
         let (now, delays) = (self.shared.now(), site.settings.auth_failure_delay);
         let records = self.shared.throttle.about(network, key, now, delays);
         for record in records {
@@ -193,7 +196,7 @@ impl Explanation<'_> {
         self.passwords(&candidates, key, source);
         let keys = self.scram_keys(row, key).await;
         let service = &self.query.context.service;
-        if let Err(refusal) = admitted(row, site, service, Means::Mailbox, self.shared.now()) {
+        if let Err(refusal) = self.shared.admitted(row, site, service, Means::Mailbox) {
             return match refusal {
                 Refusal::Denied(reason) => self.seen_from(found, &format!("denied: {reason}")),
                 Refusal::Trouble(reason) => Verdict::no(format!("a temporary failure: {reason}")),

@@ -24,6 +24,7 @@ mod throttle;
 mod token;
 mod verified;
 
+use std::collections::HashSet;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
@@ -45,7 +46,8 @@ pub use self::check::address;
 use self::credentials::Scram;
 pub use self::exchange::Exchange;
 pub use self::hashing::{Busy, Hashing, Rank};
-use self::row::Decoy;
+use self::revision::Revisions;
+use self::row::Decoys;
 use self::throttle::Throttle;
 pub use self::token::{Claims, TokenError, TokenKeysError, TokenVerifier};
 use self::verified::Verified;
@@ -68,14 +70,17 @@ struct Shared {
     hashing: Arc<Hashing>,
     throttle: Throttle,
     verified: Verified,
-    decoy: Mutex<Decoy>,
+    decoys: Mutex<Decoys>,
     scram: Scram,
+    revisions: Revisions,
     state: Arc<State>,
     events: Log,
     clock: Clock,
     follow_ups: Semaphore,
     /// Whether it was said that our database account may not rehash.
     told_read_only: AtomicBool,
+    /// Of which mailboxes it was said that they have too many app passwords.
+    told_too_many: Mutex<HashSet<String>>,
 }
 
 /// The process cannot begin to check passwords.
@@ -112,10 +117,9 @@ impl Logins {
         let password: String = password.iter().map(|byte| format!("{byte:02x}")).collect();
         let column = sasl::password::store(NewScheme::Argon2id, &Secret::new(password), fixed_salt)
             .map_err(|_| LoginsError::Decoy)?;
-        let mut fresh = [0; 32];
-        getrandom::fill(&mut fresh).map_err(LoginsError::Random)?;
-        let kept = state.read_blocking(move |db| state::secret(db, "decoy", &fresh))?;
-        let decoy_key = <[u8; 32]>::try_from(kept).unwrap_or(fresh);
+        let decoy_key = kept_secret(&state, "decoy")?;
+        let decoys = Decoys::new(&decoy_key, Secret::new(column)).map_err(|_| LoginsError::Decoy)?;
+        let revisions = Revisions::new(&kept_secret(&state, "revision")?);
         let now = clock.unix_millis() / 1_000;
         let failures = state.read_blocking(move |db| state::failures(db, now, FAILURES))?;
         Ok(Self {
@@ -124,13 +128,15 @@ impl Logins {
                 hashing,
                 throttle: Throttle::new(state.clone(), &failures),
                 verified: Verified::new(secret),
-                decoy: Mutex::new(Decoy::new(Secret::new(column))),
+                decoys: Mutex::new(decoys),
                 scram: Scram::new(decoy_key),
+                revisions,
                 state,
                 events,
                 clock,
                 follow_ups: Semaphore::new(FOLLOW_UPS),
                 told_read_only: AtomicBool::new(false),
+                told_too_many: Mutex::default(),
             }),
         })
     }
@@ -150,6 +156,14 @@ impl Logins {
             Err(reason) => attempt.denied(None, reason, false).await,
         }
     }
+}
+
+/// A secret of this installation, made at the first start. Blocks.
+fn kept_secret(state: &State, name: &'static str) -> Result<[u8; 32], LoginsError> {
+    let mut fresh = [0; 32];
+    getrandom::fill(&mut fresh).map_err(LoginsError::Random)?;
+    let kept = state.read_blocking(move |db| state::secret(db, name, &fresh))?;
+    Ok(<[u8; 32]>::try_from(kept).unwrap_or(fresh))
 }
 
 impl Shared {

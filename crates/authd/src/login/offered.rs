@@ -3,7 +3,6 @@
 
 use auth_api::sasl::{LoginContext, MechanismOffer};
 use sasl::mechanism::{self, Entry, Proof, Wants};
-use sasl::password::{Reading, Unmarked};
 
 use super::Shared;
 use crate::site::Site;
@@ -12,12 +11,35 @@ use crate::state;
 /// What is known of the site as a whole. Of a single user nothing is known before he names himself.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Knowledge {
-    /// Passwords may be stored in clear.
-    pub cleartext: bool,
-    /// Keys for SCRAM are stored, or are going to be.
-    pub scram_keys: bool,
+    /// Passwords may be stored in clear; `None`: the tables are away.
+    pub cleartext: Option<bool>,
+    /// Keys for SCRAM are stored, or are going to be; `None`: our own state does not say.
+    pub scram_keys: Option<bool>,
     /// Tokens can be checked.
     pub tokens: bool,
+}
+
+/// Why a mechanism may not be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotOffered {
+    /// It is not for this connection or this site.
+    Refused(&'static str),
+    /// The tables would say, and are away. It stays in the list: no login can be judged meanwhile, and
+    /// whoever tries it hears that the trouble is temporary.
+    Tables,
+    /// Our own state would say, and cannot be read. It is not in the list: others work without.
+    State,
+}
+
+impl NotOffered {
+    /// The same in words.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Refused(reason) => reason,
+            Self::Tables => "the database is away, and what it stores decides",
+            Self::State => "authd's own state cannot be read, and whether keys for SCRAM are kept decides",
+        }
+    }
 }
 
 impl Shared {
@@ -39,8 +61,8 @@ impl Shared {
             let verdict = offer(entry, context, &site, knowledge);
             MechanismOffer {
                 name: entry.name.to_owned(),
-                offered: verdict.is_ok(),
-                reason: verdict.err().unwrap_or_default().to_owned(),
+                offered: matches!(verdict, Ok(()) | Err(NotOffered::Tables)),
+                reason: verdict.err().map_or("", NotOffered::reason).to_owned(),
             }
         };
         mechanism::MECHANISMS.iter().map(offer).collect()
@@ -48,11 +70,17 @@ impl Shared {
 
     pub(super) async fn knowledge(&self, site: &Site) -> Knowledge {
         let rules = &site.settings.logins;
-        let unmarked: Unmarked = site.unmarked_passwords().await;
-        let kept = || async { self.state.read(state::has_scram_keys).await.unwrap_or(false) };
+        let cleartext = match rules.cleartext {
+            true => Some(true),
+            false => site.may_have_cleartext().await.ok(),
+        };
+        let scram_keys = match rules.store_scram_keys {
+            true => Some(true),
+            false => self.state.read(state::has_scram_keys).await.ok(),
+        };
         Knowledge {
-            cleartext: rules.cleartext || unmarked.allows(Reading::Cleartext),
-            scram_keys: rules.store_scram_keys || kept().await,
+            cleartext,
+            scram_keys,
             tokens: site.settings.tokens.is_some(),
         }
     }
@@ -67,32 +95,35 @@ pub fn offer(
     context: &LoginContext,
     site: &Site,
     knowledge: Knowledge,
-) -> Result<(), &'static str> {
+) -> Result<(), NotOffered> {
+    let refused = |reason| Err(NotOffered::Refused(reason));
     let listed = match &site.settings.logins.mechanisms {
-        Some(list) if !list.contains(&entry.name) => return Err("[authd] mechanisms does not name it"),
+        Some(list) if !list.contains(&entry.name) => return refused("[authd] mechanisms does not name it"),
         list => list.is_some(),
     };
     let tls = context.tls.as_ref();
     if entry.plaintext && tls.is_none() && !context.trusted {
-        return Err("it shows the secret, and there is no TLS");
+        return refused("it shows the secret, and there is no TLS");
     }
     if entry.needs_tls_binding
         && !tls.is_some_and(|tls| !tls.tls_exporter.is_empty() || !tls.tls_server_end_point.is_empty())
     {
-        return Err("it is bound to the TLS connection, and there is none that it can be bound to");
+        return refused("it is bound to the TLS connection, and there is none that it can be bound to");
     }
     match entry.proof {
         Proof::Password => Ok(()),
-        Proof::Stored(Wants::Cleartext | Wants::CramMd5) if listed || knowledge.cleartext => Ok(()),
-        Proof::Stored(Wants::Cleartext | Wants::CramMd5) => Err("passwords are not stored in clear here"),
-        Proof::Stored(Wants::Scram(_)) if listed || knowledge.cleartext || knowledge.scram_keys => Ok(()),
+        Proof::Stored(_) if listed || knowledge.cleartext == Some(true) => Ok(()),
+        Proof::Stored(Wants::Scram(_)) if knowledge.scram_keys == Some(true) => Ok(()),
+        Proof::Stored(_) if knowledge.cleartext.is_none() => Err(NotOffered::Tables),
+        Proof::Stored(Wants::Scram(_)) if knowledge.scram_keys.is_none() => Err(NotOffered::State),
         Proof::Stored(Wants::Scram(_)) => {
-            Err("passwords are not stored in clear here, and keys for SCRAM are not kept")
+            refused("passwords are not stored in clear here, and keys for SCRAM are not kept")
         }
+        Proof::Stored(Wants::Cleartext | Wants::CramMd5) => refused("passwords are not stored in clear here"),
         Proof::Token if knowledge.tokens => Ok(()),
-        Proof::Token => Err("no keys to check tokens with are configured"),
+        Proof::Token => refused("no keys to check tokens with are configured"),
         Proof::Certificate if tls.is_some_and(|tls| !tls.client_names.is_empty()) => Ok(()),
-        Proof::Certificate => Err("the client showed no certificate with a mail address"),
+        Proof::Certificate => refused("the client showed no certificate with a mail address"),
     }
 }
 

@@ -8,8 +8,8 @@ use events::About;
 use mail_types::Address;
 
 use super::Shared;
-use super::check::{Refusal, admitted};
-use super::revision::{self, Means};
+use super::check::Refusal;
+use super::revision::{Means, Revisions};
 use crate::directory::backend::{Found, LoginRow, Source};
 use crate::site::Site;
 use crate::state::{self, Rehashed};
@@ -75,12 +75,12 @@ impl Shared {
         let Some(row) = &found.row else {
             return ended("the mailbox is gone");
         };
-        let Some(means) = means(row, revision) else {
-            if !is_here(row, revision) {
+        let Some(means) = means(&self.revisions, row, revision) else {
+            if !is_here(&self.revisions, row, revision) {
                 return ended("the mailbox was moved");
             }
             return match self.rehashed(key).await {
-                Ok(Some(change)) if is_the_same(row, revision, change) => Validity::Valid,
+                Ok(Some(change)) if is_the_same(&self.revisions, row, revision, change) => Validity::Valid,
                 // Nobody can tell whether it was changed: it may go on until somebody can.
                 Err(_) => Validity::Valid,
                 Ok(_) => ended("the password was changed"),
@@ -90,7 +90,7 @@ impl Shared {
             Role::Smtpd => "smtp",
             _ => "imap",
         };
-        match admitted(row, site, service, means, self.now()) {
+        match self.admitted(row, site, service, means) {
             Ok(_) => Validity::Valid,
             Err(Refusal::Denied(reason)) => ended(reason),
             Err(Refusal::Trouble(_)) => Validity::Valid,
@@ -104,19 +104,19 @@ impl Shared {
 }
 
 /// What let the session in, where the row still has it.
-fn means(row: &LoginRow, revision: u64) -> Option<Means> {
+fn means(revisions: &Revisions, row: &LoginRow, revision: u64) -> Option<Means> {
     let apps = row.app_passwords.iter().map(|app| Means::App(app.id));
     [Means::Mailbox, Means::Foreign]
         .into_iter()
         .chain(apps)
-        .find(|means| revision::revision(row, *means) == Some(revision))
+        .find(|means| revisions.revision(row, *means) == Some(revision))
 }
 
-fn is_here(row: &LoginRow, revision: u64) -> bool {
-    revision >> 32 == u64::from(revision::place(&row.mailbox))
+fn is_here(revisions: &Revisions, row: &LoginRow, revision: u64) -> bool {
+    revision >> 32 == u64::from(revisions.place(&row.mailbox))
 }
 
 /// Whether the session's password is the row's, which was only hashed anew since.
-fn is_the_same(row: &LoginRow, revision: u64, change: Rehashed) -> bool {
-    revision & u64::from(u32::MAX) == u64::from(change.before) && revision::credential(row) == change.after
+fn is_the_same(revisions: &Revisions, row: &LoginRow, revision: u64, change: Rehashed) -> bool {
+    revision & u64::from(u32::MAX) == u64::from(change.before) && revisions.credential(row) == change.after
 }

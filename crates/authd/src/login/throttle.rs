@@ -7,7 +7,8 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -17,6 +18,8 @@ use crate::state::{self, FailureRow, State, Write};
 
 /// Most keys remembered.
 const MOST: usize = 100_000;
+/// Most keys forgotten in one write.
+const FORGET: usize = 1_000;
 /// Guesses from this many networks are no forgotten password any more.
 const SPREAD: u32 = 20;
 
@@ -24,9 +27,23 @@ const SPREAD: u32 = 20;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Network(IpAddr);
 
+/// The name of [`Network::UNIX`] in lists and in the file.
+const UNIX: &str = "unix";
+
 impl Network {
-    /// The network of an address: itself, or its /64.
+    /// Behind a Unix socket, where clients have no address: a network like others, in which an owner is known
+    /// once he logged in there, but whose failures together are those of no client.
+    const UNIX: Self = Self(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+
+    /// The network of an address: itself, or its /64. Unspecified addresses are [`Network::UNIX`].
     pub fn of(ip: IpAddr) -> Self {
+        match ip.is_unspecified() {
+            true => Self::UNIX,
+            false => Self::masked(ip),
+        }
+    }
+
+    fn masked(ip: IpAddr) -> Self {
         Self(match ip.to_canonical() {
             IpAddr::V4(v4) => IpAddr::V4(v4),
             IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << 64))),
@@ -34,17 +51,18 @@ impl Network {
     }
 
     fn parse(text: &str) -> Option<Self> {
-        text.strip_suffix("/64")
-            .unwrap_or(text)
-            .parse()
-            .ok()
-            .map(Self::of)
+        if text.eq_ignore_ascii_case(UNIX) {
+            return Some(Self::UNIX);
+        }
+        let ip = text.strip_suffix("/64").unwrap_or(text).parse().ok();
+        ip.map(Self::masked)
     }
 }
 
 impl fmt::Display for Network {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
+            _ if *self == Self::UNIX => f.write_str(UNIX),
             IpAddr::V4(v4) => v4.fmt(f),
             IpAddr::V6(v6) => write!(f, "{v6}/64"),
         }
@@ -92,6 +110,8 @@ impl Entry {
 #[derive(Debug)]
 pub struct Throttle {
     entries: Mutex<HashMap<Key, Entry>>,
+    /// The second in which old entries were removed last.
+    swept: AtomicU64,
     state: Arc<State>,
 }
 
@@ -134,6 +154,7 @@ impl Throttle {
         }
         Self {
             entries: Mutex::new(entries),
+            swept: AtomicU64::new(u64::MAX),
             state,
         }
     }
@@ -157,11 +178,22 @@ impl Throttle {
         }
     }
 
-    /// Counts a failure and says how long to wait. `known`: the account logged in from there lately. Without a
-    /// network (behind a Unix socket) only the account counts.
+    /// Whether the wait after the last failure of an account from a network is not over yet.
+    pub fn is_penalized(&self, network: Network, account: &str, now: u64, delays: Delays) -> bool {
+        let key = Key {
+            account: Some(account.into()),
+            network: Some(network),
+        };
+        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        entries
+            .get(&key)
+            .is_some_and(|entry| now < entry.last.saturating_add(delay(entry.count, delays).as_secs()))
+    }
+
+    /// Counts a failure and says how long to wait. `known`: the account logged in from there lately.
     pub fn failed(
         &self,
-        network: Option<Network>,
+        network: Network,
         account: Option<&str>,
         known: bool,
         now: u64,
@@ -169,21 +201,22 @@ impl Throttle {
     ) -> Duration {
         let account: Option<Arc<str>> = account.map(Into::into);
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        if entries.len() >= MOST {
+        // Everybody waits for this: while it is full of fresh ones, not for each failure.
+        if entries.len() >= MOST && self.swept.swap(now, Ordering::Relaxed) != now {
             entries.retain(|_, entry| entry.fresh(now));
         }
-        let pair = account.clone().zip(network).map(|(account, network)| Key {
+        let pair = account.clone().map(|account| Key {
             account: Some(account),
             network: Some(network),
         });
-        let new_network = pair
+        let mut new_network = pair
             .as_ref()
             .is_some_and(|pair| !entries.get(pair).is_some_and(|entry| entry.fresh(now)));
         let anywhere = account.filter(|_| !known).map(|account| Key {
             account: Some(account),
             network: None,
         });
-        let address = network.map(|network| Key {
+        let address = (network != Network::UNIX).then_some(Key {
             account: None,
             network: Some(network),
         });
@@ -192,6 +225,8 @@ impl Throttle {
             if entries.len() >= MOST && !entries.contains_key(&key) {
                 // Full of fresh ones: an attack. Whoever is new waits longest.
                 worst = u32::MAX;
+                // Not remembered, so it would be new each time.
+                new_network &= key.account.is_none() || key.network.is_none();
                 continue;
             }
             let (account, text) = key.write();
@@ -222,18 +257,18 @@ impl Throttle {
 
     /// The account's owner logged in. Its own failures are forgotten where he might have suffered from them;
     /// the address stays counted: who guesses may have an account too.
-    pub fn succeeded(&self, network: Option<Network>, account: &str, known: bool) {
+    pub fn succeeded(&self, network: Network, account: &str, known: bool) {
         let account: Arc<str> = account.into();
-        let pair = network.map(|network| Key {
+        let pair = Key {
             account: Some(account.clone()),
             network: Some(network),
-        });
+        };
         let anywhere = (!known).then_some(Key {
             account: Some(account.clone()),
             network: None,
         });
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        for key in pair.into_iter().chain(anywhere) {
+        for key in std::iter::once(pair).chain(anywhere) {
             if entries.remove(&key).is_some() {
                 self.forget(&key);
             }
@@ -244,31 +279,37 @@ impl Throttle {
     pub fn unban(&self, target: &str) -> u32 {
         let network: Option<config::Network> = target.parse().ok();
         let account = target.to_ascii_lowercase();
-        let mut forgotten = 0;
+        let mut hits = Vec::new();
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         entries.retain(|key, _| {
             let hit = match &network {
+                _ if target.eq_ignore_ascii_case(UNIX) => key.network == Some(Network::UNIX),
                 Some(network) => key.network.is_some_and(|one| covers(network, target, one)),
                 None => key.account.as_deref() == Some(&*account),
             };
             if hit {
-                self.forget(key);
-                forgotten += 1;
+                hits.push(key.clone());
             }
             !hit
         });
-        forgotten
+        drop(entries);
+        for keys in hits.chunks(FORGET) {
+            let keys = keys.iter().map(Key::write).collect();
+            self.state.write(Write::Forget { keys });
+        }
+        u32::try_from(hits.len()).unwrap_or(u32::MAX)
     }
 
     /// The failures that count, the latest first.
     pub fn list(&self, now: u64, limit: usize, delays: Delays) -> Vec<FailureRecord> {
         let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut records: Vec<FailureRecord> = entries
+        let fresh = entries.iter().filter(|(_, entry)| entry.fresh(now));
+        let fresh: Vec<(Key, Entry)> = fresh.map(|(key, entry)| (key.clone(), *entry)).collect();
+        drop(entries);
+        let mut records: Vec<FailureRecord> = fresh
             .iter()
-            .filter(|(_, entry)| entry.fresh(now))
             .map(|(key, entry)| record(key, entry, delays))
             .collect();
-        drop(entries);
         records.sort_by(|a, b| {
             (b.last, b.count, &a.account, &a.network).cmp(&(a.last, a.count, &b.account, &b.network))
         });
@@ -277,22 +318,15 @@ impl Throttle {
     }
 
     /// Those of a network, of an account, and of the two together.
-    pub fn about(
-        &self,
-        network: Option<Network>,
-        account: &str,
-        now: u64,
-        delays: Delays,
-    ) -> Vec<FailureRecord> {
+    pub fn about(&self, network: Network, account: &str, now: u64, delays: Delays) -> Vec<FailureRecord> {
         let account: Arc<str> = account.into();
         let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         [
-            (None, network),
+            (None, Some(network)),
             (Some(account.clone()), None),
-            (Some(account), network),
+            (Some(account), Some(network)),
         ]
         .into_iter()
-        .filter(|(account, network)| account.is_some() || network.is_some())
         .map(|(account, network)| Key { account, network })
         .filter_map(|key| entries.get(&key).map(|entry| (key, entry)))
         .filter(|(_, entry)| entry.fresh(now))
@@ -301,8 +335,8 @@ impl Throttle {
     }
 
     fn forget(&self, key: &Key) {
-        let (account, network) = key.write();
-        self.state.write(Write::Forget { account, network });
+        let keys = vec![key.write()];
+        self.state.write(Write::Forget { keys });
     }
 }
 
@@ -366,7 +400,7 @@ mod tests {
 
         fn seconds(&self, peer: &str, account: &str, now: u64) -> u64 {
             self.throttle
-                .failed(Some(network(peer)), Some(account), false, now, DELAYS)
+                .failed(network(peer), Some(account), false, now, DELAYS)
                 .as_secs()
         }
     }
@@ -383,9 +417,7 @@ mod tests {
             .map(|i| bench.seconds(&format!("192.0.2.1{i}"), "victim", 0))
             .collect();
         assert_eq!(waits, [2, 4, 8]);
-        bench
-            .throttle
-            .succeeded(Some(network("198.51.100.1")), "victim", false);
+        bench.throttle.succeeded(network("198.51.100.1"), "victim", false);
         assert_eq!(bench.seconds("192.0.2.99", "victim", 0), 2);
     }
 
@@ -396,6 +428,25 @@ mod tests {
         assert_eq!(bench.seconds("2001:db8::ffff:2", "b", 0), 4);
         assert_eq!(bench.seconds("2001:db8:0:1::1", "c", 0), 2);
         assert_eq!(bench.seconds("2001:db8::1", "a", state::FAILURES), 2);
+    }
+
+    /// What has no address is a network of its own, and not the one of ::1, whose /64 is called ::/64.
+    #[test]
+    fn networks_written_and_read() {
+        for (peer, text) in [
+            ("0.0.0.0", "unix"),
+            ("::", "unix"),
+            ("::1", "::/64"),
+            ("192.0.2.1", "192.0.2.1"),
+            ("2001:db8::1", "2001:db8::/64"),
+        ] {
+            assert_eq!(network(peer).to_string(), text);
+            assert_eq!(Network::parse(text), Some(network(peer)));
+        }
+        let bench = Bench::new();
+        bench.seconds("0.0.0.0", "a", 0);
+        bench.seconds("::1", "a", 0);
+        assert_eq!(bench.throttle.unban("unix"), 1);
     }
 
     #[test]
@@ -422,7 +473,7 @@ mod tests {
         for i in 0..10 {
             bench.seconds(&format!("198.51.100.{i}"), "owner", 0);
         }
-        let home = Some(network("192.0.2.1"));
+        let home = network("192.0.2.1");
         let wait = |known| {
             bench
                 .throttle
@@ -453,6 +504,30 @@ mod tests {
         assert_eq!(verdicts, [true, false, false, true, false]);
         assert_eq!(bench.throttle.unban("Victim"), 22);
         assert_eq!(admit(117), Ok(()));
+    }
+
+    /// What does not fit is not counted as a new network each time, and an operator frees all of it at once.
+    #[test]
+    fn full_of_fresh_failures() {
+        let bench = Bench::new();
+        bench.seconds("192.0.2.1", "victim", 0);
+        for i in 0..u32::try_from(MOST).unwrap() {
+            let peer = IpAddr::from((i + 0x0a00_0000).to_be_bytes());
+            bench.throttle.failed(Network::of(peer), None, false, 0, DELAYS);
+        }
+        for _ in 0..2 * SPREAD {
+            assert_eq!(bench.seconds("198.51.100.1", "victim", 0), 16);
+        }
+        assert_eq!(
+            bench.throttle.admit("victim", 0, DELAYS),
+            Ok(()),
+            "one network more"
+        );
+        assert_eq!(
+            bench.throttle.unban("10.0.0.0/8"),
+            u32::try_from(MOST).unwrap() - 3
+        );
+        assert_eq!(bench.throttle.list(0, MOST, DELAYS).len(), 3);
     }
 
     #[test]

@@ -152,6 +152,7 @@ fn write_questions(questions: &Questions) -> String {
         usage,
         local_alias,
         unmarked_cleartext,
+        clear_column,
     } = questions;
     let flags = [
         (*alias_domain, "alias_domain"),
@@ -162,6 +163,7 @@ fn write_questions(questions: &Questions) -> String {
         (*usage, "usage"),
         (*local_alias, "local_alias"),
         (*unmarked_cleartext, "unmarked_cleartext"),
+        (*clear_column, "clear_column"),
     ];
     let words = flags
         .into_iter()
@@ -186,6 +188,7 @@ fn read_questions(text: &str) -> Questions {
         usage: has("usage"),
         local_alias: has("local_alias"),
         unmarked_cleartext: has("unmarked_cleartext"),
+        clear_column: has("clear_column"),
     }
 }
 
@@ -201,6 +204,7 @@ mod tests {
             origin: "postfixadmin/mail".into(),
             questions: Questions {
                 relocated: true,
+                clear_column: true,
                 access: vec![AccessTable::Helo],
                 ..Questions::default()
             },

@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 use tokio::sync::oneshot;
 
+use self::tables::Prune;
 pub use self::tables::{
     FAILURES, FailureRow, KNOWN, Rehashed, ScramRow, UsageRow, Write, failures, has_scram_keys, is_known,
     known_count, rehashed, scram_keys, secret, usage,
@@ -214,20 +215,22 @@ fn put_aside(path: &Path, why: &rusqlite::Error) -> Result<(), StateError> {
 /// The thread's side.
 struct Worker {
     connection: Connection,
+    /// When old rows were removed last, in seconds since 1970.
     pruned: u64,
+    /// What is left of removing them.
+    pruning: Option<Prune>,
     /// Whether the last batch failed: said once.
     failing: bool,
 }
 
 impl Worker {
     fn new(connection: Connection, now: u64) -> Self {
-        let mut worker = Self {
+        Self {
             connection,
             pruned: now,
+            pruning: Some(Prune::new(now)),
             failing: false,
-        };
-        worker.prune(now);
-        worker
+        }
     }
 
     fn run(mut self, queue: &Receiver<Command>) {
@@ -239,6 +242,8 @@ impl Worker {
             // Gather writes, until somebody wants to read.
             while read.is_none() && !stop && writes.len() < BATCH {
                 let command = match deadline {
+                    // Nobody waits: the time for what nobody waits for.
+                    None if self.pruning.is_some() => queue.recv_timeout(Duration::ZERO),
                     None => queue.recv().map_err(|_| RecvTimeoutError::Disconnected),
                     Some(deadline) => {
                         queue.recv_timeout(Instant::saturating_duration_since(&deadline, Instant::now()))
@@ -258,6 +263,7 @@ impl Worker {
             if let Some(read) = read {
                 read(&self.connection);
             }
+            self.prune();
         }
     }
 
@@ -285,13 +291,22 @@ impl Worker {
         let now = writes.iter().map(Write::at).max().unwrap_or(0);
         if now.saturating_sub(self.pruned) >= PRUNE {
             self.pruned = now;
-            self.prune(now);
+            self.pruning = Some(Prune::new(now));
         }
     }
 
-    fn prune(&mut self, now: u64) {
-        if let Err(error) = tables::prune(&self.connection, now) {
-            tracing::warn!(%error, "old rows of authd's own state were not removed");
+    /// Removes some of the old rows. Millions at once would make logins wait.
+    fn prune(&mut self) {
+        let Some(pruning) = &mut self.pruning else {
+            return;
+        };
+        match pruning.slice(&self.connection) {
+            Ok(true) => {}
+            Ok(false) => self.pruning = None,
+            Err(error) => {
+                tracing::warn!(%error, "old rows of authd's own state were not removed");
+                self.pruning = None;
+            }
         }
     }
 }

@@ -11,18 +11,22 @@ pub const FAILURES: u64 = 15 * 60;
 pub const KNOWN: u64 = 30 * 86_400;
 /// Use of mechanisms is told for so long, in seconds.
 const USAGE: u64 = 400 * 86_400;
+/// Keys for SCRAM that were not used are kept for so long, in seconds.
+const UNUSED_KEYS: u64 = 365 * 86_400;
 /// A rehashed password and the one before count as the same for so long, in seconds.
 const REHASHED: u64 = 30 * 86_400;
 /// Networks known of one account.
 const NETWORKS: u64 = 64;
-/// Most rows of each table: the oldest go.
-const MOST: [(&str, u32); 5] = [
-    ("failures", 200_000),
-    ("known_networks", 4_000_000),
-    ("mechanism_usage", 4_000_000),
-    ("scram_keys", 4_000_000),
-    ("rehashed", 2_000_000),
+/// How long rows of each table are kept after their last use, and how many at most: the oldest go.
+static KEPT: [(&str, u64, u32); 5] = [
+    ("failures", FAILURES, 200_000),
+    ("known_networks", KNOWN, 4_000_000),
+    ("mechanism_usage", USAGE, 4_000_000),
+    ("scram_keys", UNUSED_KEYS, 4_000_000),
+    ("rehashed", REHASHED, 2_000_000),
 ];
+/// Most rows removed at once, in some milliseconds: logins wait for the thread.
+const SLICE: u32 = 1_000;
 
 const DDL: &str = "
 CREATE TABLE IF NOT EXISTS failures(
@@ -43,6 +47,11 @@ CREATE TABLE IF NOT EXISTS rehashed(
     account TEXT NOT NULL PRIMARY KEY, before INTEGER NOT NULL, after INTEGER NOT NULL,
     last INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS secrets(name TEXT NOT NULL PRIMARY KEY, value BLOB NOT NULL);
+CREATE INDEX IF NOT EXISTS failures_last ON failures(last);
+CREATE INDEX IF NOT EXISTS known_networks_last ON known_networks(last);
+CREATE INDEX IF NOT EXISTS mechanism_usage_last ON mechanism_usage(last);
+CREATE INDEX IF NOT EXISTS scram_keys_last ON scram_keys(last);
+CREATE INDEX IF NOT EXISTS rehashed_last ON rehashed(last);
 ";
 
 /// Failures of an address (empty account), an account (empty network), or both.
@@ -112,12 +121,10 @@ pub struct UsageRow {
 pub enum Write {
     /// The failures of a key.
     Failure(FailureRow),
-    /// A key has no failures any more.
+    /// Keys have no failures any more.
     Forget {
-        /// As in [`FailureRow`].
-        account: String,
-        /// As in [`FailureRow`].
-        network: String,
+        /// Account and network, as in [`FailureRow`].
+        keys: Vec<(String, String)>,
     },
     /// A login succeeded.
     Success {
@@ -187,9 +194,11 @@ pub fn apply(db: &Connection, write: &Write) -> rusqlite::Result<()> {
             )?
             .execute(params![row.account, row.network, row.count, int(row.last)])?;
         }
-        Write::Forget { account, network } => {
-            db.prepare_cached("DELETE FROM failures WHERE account = ?1 AND network = ?2")?
-                .execute(params![account, network])?;
+        Write::Forget { keys } => {
+            let mut delete = db.prepare_cached("DELETE FROM failures WHERE account = ?1 AND network = ?2")?;
+            for (account, network) in keys {
+                delete.execute(params![account, network])?;
+            }
         }
         Write::Success {
             account,
@@ -207,6 +216,11 @@ pub fn apply(db: &Connection, write: &Write) -> rusqlite::Result<()> {
                  ON CONFLICT DO UPDATE SET count = count + 1, last = ?4",
             )?
             .execute(params![account, mechanism, service, int(*at)])?;
+            if let Some(name) = mechanism.strip_prefix("SCRAM-") {
+                let hash = name.trim_end_matches("-PLUS");
+                db.prepare_cached("UPDATE scram_keys SET last = ?3 WHERE account = ?1 AND hash = ?2")?
+                    .execute(params![account, hash, int(*at)])?;
+            }
         }
         Write::ScramKeys {
             account,
@@ -258,30 +272,91 @@ fn known(db: &Connection, account: &str, network: &str, at: u64) -> rusqlite::Re
     Ok(())
 }
 
-/// Removes what is too old, and the oldest of what is too much.
-pub fn prune(db: &Connection, now: u64) -> rusqlite::Result<()> {
-    for (table, age) in [
-        ("failures", FAILURES),
-        ("known_networks", KNOWN),
-        ("mechanism_usage", USAGE),
-        ("rehashed", REHASHED),
-    ] {
-        let oldest = int(now.saturating_sub(age));
-        db.execute(&format!("DELETE FROM {table} WHERE last < ?1"), params![oldest])?;
-    }
-    for (table, most) in MOST {
-        let rows: i64 = db.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0))?;
-        let surplus = rows - i64::from(most);
-        if surplus > 0 {
-            db.execute(
-                &format!(
-                    "DELETE FROM {table} WHERE rowid IN (SELECT rowid FROM {table} ORDER BY last LIMIT ?1)"
-                ),
-                params![surplus],
-            )?;
+/// The removal of what is too old, and of the oldest of what is too much; in slices, between which others
+/// have their turn.
+#[derive(Debug)]
+pub struct Prune {
+    /// Seconds since 1970.
+    now: u64,
+    tables: std::slice::Iter<'static, (&'static str, u64, u32)>,
+    current: Option<Current>,
+}
+
+/// Where it is in one table.
+#[derive(Debug)]
+struct Current {
+    table: &'static str,
+    oldest: i64,
+    most: u32,
+    /// Rows beyond the most, once all old ones are gone.
+    surplus: Option<u32>,
+}
+
+impl Prune {
+    /// Begins.
+    pub fn new(now: u64) -> Self {
+        Self {
+            now,
+            tables: KEPT.iter(),
+            current: None,
         }
     }
-    Ok(())
+
+    /// Does a slice; whether there is more to do.
+    pub fn slice(&mut self, db: &Connection) -> rusqlite::Result<bool> {
+        let Some(current) = &mut self.current else {
+            let next = self.tables.next().map(|(table, age, most)| Current {
+                table,
+                oldest: int(self.now.saturating_sub(*age)),
+                most: *most,
+                surplus: None,
+            });
+            self.current = next;
+            return Ok(self.current.is_some());
+        };
+        if current.slice(db)? {
+            self.current = None;
+        }
+        Ok(true)
+    }
+}
+
+impl Current {
+    /// Whether the table is done.
+    fn slice(&mut self, db: &Connection) -> rusqlite::Result<bool> {
+        let table = self.table;
+        let Some(surplus) = self.surplus else {
+            let delete = format!(
+                "DELETE FROM {table} WHERE rowid IN (SELECT rowid FROM {table} WHERE last < ?1 LIMIT ?2)"
+            );
+            if db.execute(&delete, params![self.oldest, SLICE])? < SLICE as usize {
+                self.surplus = Some(surplus_of(db, table, self.most)?);
+            }
+            return Ok(false);
+        };
+        let some = surplus.min(SLICE);
+        if some > 0 {
+            let delete = format!(
+                "DELETE FROM {table} WHERE rowid IN (SELECT rowid FROM {table} ORDER BY last LIMIT ?1)"
+            );
+            db.execute(&delete, params![some])?;
+        }
+        self.surplus = Some(surplus - some);
+        Ok(surplus == some)
+    }
+}
+
+/// How many rows there are beyond the most. They are counted only where there may be so many: a count of
+/// millions takes a while.
+fn surplus_of(db: &Connection, table: &str, most: u32) -> rusqlite::Result<u32> {
+    let span = format!("SELECT coalesce(max(rowid), 0), coalesce(min(rowid), 0) FROM {table}");
+    let (last, first): (i64, i64) = db.query_row(&span, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    if last.saturating_sub(first) < i64::from(most) {
+        return Ok(0);
+    }
+    let count = format!("SELECT count(*) FROM {table}");
+    let rows: i64 = db.query_row(&count, [], |row| row.get(0))?;
+    Ok(u32::try_from(rows - i64::from(most)).unwrap_or(0))
 }
 
 /// The failures that still count, the latest first.

@@ -57,8 +57,7 @@ async fn what_was_written_is_read_also_after_a_restart() {
             .unwrap()
     );
     state.write(Write::Forget {
-        account: String::new(),
-        network: "192.0.2.1".into(),
+        keys: vec![(String::new(), "192.0.2.1".into())],
     });
     assert_eq!(state.read(|db| failures(db, 1_010, 10)).await.unwrap(), []);
     state.close();
@@ -72,18 +71,89 @@ async fn what_is_old_goes() {
     state.write(success("u@d.test", "192.0.2.1", 1_000));
     // A write of later brings the cleaning with it.
     state.write(success("v@d.test", "192.0.2.1", 1_000 + PRUNE));
-    let rows = state.read(|db| {
-        let failures: i64 = db.query_row("SELECT count(*) FROM failures", [], |row| row.get(0))?;
-        let known: i64 = db.query_row("SELECT count(*) FROM known_networks", [], |row| row.get(0))?;
-        Ok((failures, known))
-    });
-    assert_eq!(rows.await.unwrap(), (0, 2));
+    let rows = async || {
+        let read = state.read(|db| Ok((count(db, "failures")?, count(db, "known_networks")?)));
+        read.await.unwrap()
+    };
+    while rows().await.0 > 0 {}
+    assert_eq!(rows().await, (0, 2));
     assert!(
         !state
             .read(|db| is_known(db, "u@d.test", "192.0.2.1", 1_001 + KNOWN))
             .await
             .unwrap()
     );
+    state.close();
+}
+
+fn count(db: &Connection, table: &str) -> rusqlite::Result<i64> {
+    db.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0))
+}
+
+/// Logins have their turn between two slices of what is removed.
+#[tokio::test]
+async fn old_rows_go_in_slices() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = open(&dir, 1_000);
+    let filled = state.read(|db| {
+        db.execute_batch(
+            "INSERT INTO known_networks(account, network, last) WITH RECURSIVE n(i) AS
+             (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2500) SELECT 'u' || i, 'x', i FROM n;
+             INSERT INTO failures(account, network, count, last) WITH RECURSIVE n(i) AS
+             (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2500)
+             SELECT 'u' || i, '', 1, 2200 + KEPT FROM n"
+                .replace("KEPT", &KNOWN.to_string())
+                .as_str(),
+        )
+    });
+    filled.await.unwrap();
+    let seen = state.read(|db| {
+        let mut prune = Prune::new(2_200 + KNOWN);
+        let mut seen = vec![count(db, "known_networks")?];
+        while prune.slice(db)? {
+            seen.push(count(db, "known_networks")?);
+        }
+        seen.dedup();
+        Ok(seen)
+    });
+    assert_eq!(seen.await.unwrap(), [2_500, 1_500, 500, 301]);
+    // What is not old is not counted as too much.
+    assert_eq!(state.read(|db| count(db, "failures")).await.unwrap(), 2_500);
+    state.close();
+}
+
+/// Keys for SCRAM go when nobody used them for a year.
+#[tokio::test]
+async fn keys_that_are_used_stay() {
+    const YEAR: u64 = 365 * 86_400;
+    let dir = tempfile::tempdir().unwrap();
+    let state = open(&dir, 0);
+    let keys = |account: &str| Write::ScramKeys {
+        account: account.into(),
+        hash: "SHA-256",
+        row: ScramRow {
+            bound: vec![1],
+            iterations: 1,
+            salt: vec![1],
+            stored_key: vec![1],
+            server_key: vec![1],
+        },
+        at: 0,
+    };
+    state.write(keys("used@d.test"));
+    state.write(keys("unused@d.test"));
+    state.write(Write::Success {
+        account: "used@d.test".into(),
+        network: None,
+        mechanism: "SCRAM-SHA-256-PLUS".into(),
+        service: "imap".into(),
+        at: 10,
+    });
+    state.close();
+    let state = open(&dir, YEAR + 5);
+    while state.read(|db| count(db, "scram_keys")).await.unwrap() > 1 {}
+    let used = state.read(|db| scram_keys(db, "used@d.test", "SHA-256")).await;
+    assert!(used.unwrap().is_some());
     state.close();
 }
 

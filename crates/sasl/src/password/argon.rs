@@ -76,6 +76,12 @@ impl Hash {
         Ok(computed.ct_eq(&self.hash).into())
     }
 
+    /// Memory, passes and lanes, as they are written in a column.
+    pub fn cost(&self) -> String {
+        let (memory, passes) = (self.params.m_cost(), self.params.t_cost());
+        format!("m={memory},t={passes},p={}", self.params.p_cost())
+    }
+
     /// Whether it costs at least what a new one costs, in both senses.
     pub fn is_strong(&self) -> bool {
         let (memory, passes, _) = NEW;

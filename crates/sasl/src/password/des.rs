@@ -55,6 +55,11 @@ impl Hash {
         Ok(computed.as_bytes().ct_eq(self.text.as_bytes()).into())
     }
 
+    /// The digits that say how many rounds; none where it is always the same.
+    pub fn cost(&self) -> &str {
+        if self.bsdi { &self.text[1..5] } else { "" }
+    }
+
     /// The name of the scheme.
     pub fn name(&self) -> &'static str {
         if self.bsdi { "BSDI-CRYPT" } else { "DES-CRYPT" }

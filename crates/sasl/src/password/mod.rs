@@ -99,6 +99,15 @@ impl Stored {
         Ok(Self { scheme, decoy: false })
     }
 
+    /// A column that is the password by definition, whatever it looks like; an empty one is locked.
+    pub fn clear(column: &Secret) -> Self {
+        let scheme = match column.is_empty() {
+            true => Scheme::Locked,
+            false => Scheme::Cleartext(column.clone()),
+        };
+        Self { scheme, decoy: false }
+    }
+
     /// Whether `password` fits. May take up to about a second of processor time.
     pub fn verify(&self, password: &Secret) -> Result<bool, FormatError> {
         let bytes = password.expose();
@@ -143,6 +152,26 @@ impl Stored {
         }
     }
 
+    /// The scheme and what checking it costs, in words: columns of one shape take the same time.
+    pub fn shape(&self) -> String {
+        let cost = match &self.scheme {
+            Scheme::Des(hash) => hash.cost().to_owned(),
+            Scheme::Pbkdf2(hash) => hash.rounds().to_string(),
+            Scheme::Scram(keys) => keys.iterations.to_string(),
+            Scheme::Sha2(hash) => hash.rounds().to_string(),
+            Scheme::Blowfish(hash) => hash.cost().to_string(),
+            Scheme::Argon2(hash) => hash.cost(),
+            Scheme::Yescrypt(hash) => hash.cost().to_owned(),
+            Scheme::Cleartext(_)
+            | Scheme::Digest(_)
+            | Scheme::Mysql(_)
+            | Scheme::CramMd5(_)
+            | Scheme::Md5(_)
+            | Scheme::Locked => String::new(),
+        };
+        format!("{} {cost}", self.scheme())
+    }
+
     /// Whether the column is empty: nobody can log in.
     pub fn is_locked(&self) -> bool {
         matches!(self.scheme, Scheme::Locked)
@@ -182,6 +211,11 @@ impl Stored {
             scheme: self.scheme.clone(),
             decoy: true,
         }
+    }
+
+    /// Whether it is a [`Stored::decoy`], which no password fits, whatever was found out about its column.
+    pub fn is_decoy(&self) -> bool {
+        self.decoy
     }
 }
 

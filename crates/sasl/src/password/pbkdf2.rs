@@ -44,6 +44,11 @@ impl Hash {
         }
     }
 
+    /// Rounds.
+    pub fn rounds(&self) -> u32 {
+        self.rounds
+    }
+
     pub fn verify(&self, password: &[u8]) -> bool {
         let mut computed = Zeroizing::new([0; 20]);
         pbkdf2::pbkdf2_hmac::<Sha1>(password, self.salt.as_bytes(), self.rounds, &mut *computed);

@@ -474,3 +474,14 @@ proptest::proptest! {
         }
     }
 }
+
+/// A column for cleartext has no marks: what looks like one is the password.
+#[test]
+fn clear_columns_are_not_parsed() {
+    for password in ["{x}y", "$1$ab$.ThsTrbyIbEahEdE8LNwj1", "{PLAIN}pw", "*"] {
+        let stored = Stored::clear(&Secret::new(password));
+        assert!(stored.verify(&Secret::new(password)).unwrap(), "{password}");
+        assert_eq!(stored.cleartext(), Some(&Secret::new(password)));
+    }
+    assert!(Stored::clear(&Secret::new("")).is_locked());
+}

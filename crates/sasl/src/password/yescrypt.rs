@@ -55,6 +55,16 @@ impl Hash {
         })
     }
 
+    /// The digits that say what it costs.
+    pub fn cost(&self) -> &str {
+        let setting = self.text.split('$').nth(2).unwrap_or_default();
+        // The salt of scrypt follows them.
+        setting
+            .get(..11)
+            .filter(|_| self.scrypt.is_some())
+            .unwrap_or(setting)
+    }
+
     pub fn verify(&self, password: &[u8]) -> Result<bool, FormatError> {
         let Some(params) = &self.scrypt else {
             return match Yescrypt::default().verify_password(password, self.text.as_str()) {

@@ -165,7 +165,8 @@ async fn lookup(shared: &Shared, login: &[u8]) -> Result<Vec<u8>, Trouble> {
     match found.row {
         Some(row) if active(&row) => match site.directory.usable(&row.mailbox) {
             MailboxAnswer::Found(mailbox) => {
-                let shown = shown(shared, &row, site.unmarked_passwords().await);
+                let unmarked = site.unmarked_passwords().await.map_err(|_| Trouble)?;
+                let shown = shown(shared, &row, unmarked);
                 Ok(finish(mailbox_text(shared, &mailbox), &shown))
             }
             _ => Err(Trouble),
@@ -221,7 +222,7 @@ async fn passwords(shared: &Shared, address: &Address) -> Result<Zeroizing<Strin
     }
     let site = shared.sites.current();
     let found = site.directory.login_row(address).await.map_err(|_| Trouble)?;
-    let unmarked = site.unmarked_passwords().await;
+    let unmarked = site.unmarked_passwords().await.map_err(|_| Trouble)?;
     Ok(found
         .row
         .map(|row| shown(shared, &row, unmarked))

@@ -349,6 +349,13 @@ impl Custom {
     }
 }
 
+/// Whether a statement names the column for passwords in clear. One that selects `*` does not say so: there
+/// `[authd] mechanisms` has to.
+fn names_clear_column(sql: &str) -> bool {
+    sql.split(|c: char| !c.is_alphanumeric() && c != '_')
+        .any(|word| word.eq_ignore_ascii_case("cleartext") || word.eq_ignore_ascii_case("clear"))
+}
+
 /// The question behind an access table.
 fn access_question(table: AccessTable) -> Lookups {
     match table {
@@ -372,6 +379,10 @@ impl Backend for Custom {
             usage: self.has(Lookups::QuotaUsage),
             local_alias: self.has(Lookups::AliasMaps),
             unmarked_cleartext: false,
+            clear_column: self
+                .maps(Lookups::PasswordQuery)
+                .iter()
+                .any(|map| names_clear_column(map.statement.sql())),
         };
         Box::pin(async { Ok(questions) })
     }

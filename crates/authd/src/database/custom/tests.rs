@@ -93,3 +93,30 @@ async fn statements_that_fail_are_trouble() {
     let row = custom.login("a@d.test").await.unwrap().row.unwrap();
     assert!(!row.mailbox.active);
 }
+
+/// compat.md 3.5: where passwords are in clear, CRAM-MD5 has to be offered.
+#[tokio::test]
+async fn a_statement_names_its_column_for_cleartext() {
+    for (sql, clear) in [
+        ("SELECT v AS password FROM t WHERE k = '%s'", false),
+        (
+            "SELECT v AS unclear, 'clearing' AS password FROM t WHERE k = '%s'",
+            false,
+        ),
+        ("SELECT crypt, Clear FROM t WHERE k = '%s'", true),
+        ("SELECT v AS `cleartext` FROM t WHERE k = '%s'", true),
+    ] {
+        let text = format!(
+            "[authd]\nschema = \"custom\"\n\
+             [authd.custom.virtual_mailbox_domains]\nquery = \"SELECT 1\"\n\
+             [authd.custom.virtual_mailbox_maps]\nquery = \"SELECT 1\"\n\
+             [authd.custom.password_query]\nquery = \"{sql}\"\n"
+        );
+        let config = Config::from_toml(&text).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let database = Sqlite::open(&dir.path().join("d"), None).unwrap();
+        let statements = Statements::new(&config.authd.custom, Kind::Sqlite).unwrap();
+        let custom = Custom::new(Arc::new(database), statements);
+        assert_eq!(custom.questions().await.unwrap().clear_column, clear, "{sql}");
+    }
+}

@@ -1,9 +1,12 @@
 //! Which mechanisms are offered, and what they rest on.
 
 use auth_api::sasl::MechanismOffer;
+use auth_api::server::Admin as _;
+use mail_types::Address;
 use sasl::password::CramContexts;
 
 use super::*;
+use crate::admin::AdminService;
 
 async fn offered(bench: &Bench, context: LoginContext) -> Vec<String> {
     bench.logins.mechanisms(context).await.unwrap()
@@ -78,6 +81,52 @@ async fn what_is_offered_depends_on_tls_and_on_what_is_stored() {
     );
 }
 
+/// compat.md 3.5: a column for passwords in clear is enough.
+#[tokio::test]
+async fn a_clear_column_brings_the_mechanisms_that_need_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("site.sqlite");
+    let extra = format!(
+        "[authd]\nbackend = \"sqlite\"\nschema = \"postfix-tables\"\nsqlite_file = {:?}\n",
+        file.display().to_string()
+    );
+    rusqlite::Connection::open(&file)
+        .unwrap()
+        .execute_batch(
+            "CREATE TABLE postfix_users(email, maildir, quota, uid, gid, postfix, crypt, clear);
+             CREATE TABLE postfix_transport(domain, destination);",
+        )
+        .unwrap();
+    let bench = Bench::open(dir, &extra);
+    let names = offered(&bench, context()).await;
+    for name in ["CRAM-MD5", "DIGEST-MD5", "SCRAM-SHA-256"] {
+        assert!(names.contains(&name.to_owned()), "{names:?}");
+    }
+}
+
+/// robustness.md A14: what nobody can tell is not "no such mechanism", which would be a permanent failure.
+#[tokio::test]
+async fn a_mechanism_that_nobody_can_judge_is_trouble() {
+    let begin = async |bench: &Bench, name: &str| bench.logins.begin(context(), name).step(None).await;
+    // The columns were never seen: whether passwords are in clear (PostfixAdmin 2.x) is not known.
+    let bench = Bench::with("{PLAIN}secret").await;
+    bench.sql("ALTER TABLE mailbox RENAME TO gone").await;
+    let names = offered(&bench, context()).await;
+    for name in ["CRAM-MD5", "DIGEST-MD5", "SCRAM-SHA-256"] {
+        assert!(is_trouble(&begin(&bench, name).await), "{name}");
+        assert!(names.contains(&name.to_owned()), "{name} {names:?}");
+    }
+    assert!(is_denied(&begin(&bench, "OAUTHBEARER").await));
+    bench.sql("ALTER TABLE gone RENAME TO mailbox").await;
+    assert!(is_denied(&begin(&bench, "CRAM-MD5").await));
+
+    // Whether anybody has keys is not known, and PLAIN works without.
+    bench.state.close();
+    assert!(is_trouble(&begin(&bench, "SCRAM-SHA-256").await));
+    assert_eq!(offered(&bench, context()).await, ["PLAIN", "LOGIN"]);
+    assert!(is_granted(&bench.login("u@d.test", "secret").await));
+}
+
 async fn cram(bench: &Bench, login: &str, password: &str) -> LoginStep {
     let mut exchange = bench.logins.begin(context(), "CRAM-MD5");
     let LoginStep::Challenge(challenge) = exchange.step(None).await else {
@@ -129,6 +178,42 @@ async fn a_certificate_names_the_mailbox() {
     assert!(is_denied(&login("u@d.test").await));
 }
 
+/// A refused token is counted and told at once: the client need not answer the challenge that says why.
+#[tokio::test]
+async fn a_refused_token_leaves_a_trace() {
+    let dir = tempfile::tempdir().unwrap();
+    let keys = dir.path().join("set.json");
+    let x = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
+    let set = format!(r#"{{"keys":[{{"kty":"OKP","crv":"Ed25519","kid":"k","x":"{x}"}}]}}"#);
+    std::fs::write(&keys, set).unwrap();
+    let extra = format!(
+        "[authd.oauth]\nkeys = [{:?}]\nissuer = \"https://id.test\"\naudience = \"mail\"\n",
+        keys.display().to_string()
+    );
+    let bench = Bench::open(dir, &extra);
+    let mut exchange = bench.logins.begin(context(), "XOAUTH2");
+    let message = "user=U@d.test\x01auth=Bearer a.b.c\x01\x01";
+    let step = exchange.step(Some(Secret::new(message))).await;
+    assert!(matches!(step, LoginStep::Challenge(_)), "{step:?}");
+    let count = async || {
+        let failures = bench.logins.failures(10).await.unwrap();
+        assert!(failures.iter().all(|one| one.count == 1), "{failures:?}");
+        let denied = bench.log().matches("LoginDenied").count();
+        let accounts: Vec<String> = failures.into_iter().filter_map(|one| one.account).collect();
+        (accounts, denied)
+    };
+    let once = (vec!["u@d.test".to_owned(); 2], 1);
+    assert_eq!(count().await, once);
+    assert!(is_denied(&exchange.step(Some(Secret::new("\x01"))).await));
+    assert_eq!(count().await, once);
+    // A login that is no address may be a secret in the wrong field.
+    let mut exchange = bench.logins.begin(context(), "XOAUTH2");
+    exchange
+        .step(Some(Secret::new("user=my-secret\x01auth=Bearer a.b.c\x01\x01")))
+        .await;
+    assert!(!bench.log().contains("my-secret"));
+}
+
 /// Waits until an event of this kind was told.
 async fn told(bench: &Bench, kind: &str) {
     while !bench.log().contains(kind) {
@@ -166,6 +251,70 @@ async fn keys_for_scram_are_kept_at_a_login_and_void_with_the_next_password() {
         .sql("UPDATE mailbox SET password = '$1$ab$ThsTrbyIbEahEdE8LNwj1.'")
         .await;
     assert!(!verdict("SCRAM-SHA-256").await.0);
+}
+
+/// Who logs in by SCRAM alone is not shut out by a change of his password.
+#[tokio::test]
+async fn a_new_password_comes_with_keys_for_scram() {
+    let bench = Bench::configured(
+        "$1$ab$.ThsTrbyIbEahEdE8LNwj1",
+        "[authd]\nstore_scram_keys = true\n",
+    )
+    .await;
+    let hashing = bench.logins.shared.hashing.clone();
+    let (log, _) = Log::memory("authd");
+    let admin = AdminService::new(bench.sites.clone(), hashing, log).with_logins(bench.logins.clone());
+    let address = Address::parse("U@d.test").unwrap();
+    admin
+        .set_password(address, Secret::new("new-secret-42"))
+        .await
+        .unwrap();
+    assert!(bench.log().contains("ScramKeysStored"));
+    for mechanism in ["SCRAM-SHA-256", "SCRAM-SHA-1"] {
+        let query = LoginQuery {
+            context: context(),
+            login: "u@d.test".into(),
+            mechanism: mechanism.into(),
+            password: None,
+        };
+        let explanation = bench.logins.explain(query).await.unwrap();
+        assert!(explanation.possible, "{explanation:?}");
+    }
+}
+
+/// Who has keys and who has none is not told by a wait for the processors.
+#[tokio::test]
+async fn the_first_message_of_scram_waits_for_nobody() {
+    let bench = Bench::configured(
+        "$1$ab$.ThsTrbyIbEahEdE8LNwj1",
+        "[authd]\nstore_scram_keys = true\n",
+    )
+    .await;
+    assert!(is_granted(&bench.login("u@d.test", "correct horse").await));
+    told(&bench, "ScramKeysStored").await;
+    let begin = async |login: &str| {
+        let mut exchange = bench.logins.begin(context(), "SCRAM-SHA-256");
+        let first = format!("n,,n={login},r=nonce");
+        exchange.step(Some(Secret::new(first))).await
+    };
+    // Once it is known how keys look here; then all processors are taken, for ever.
+    assert!(matches!(begin("u@d.test").await, LoginStep::Challenge(_)));
+    let (release, blocked) = std::sync::mpsc::channel::<()>();
+    let blocked = Arc::new(std::sync::Mutex::new(blocked));
+    for _ in 0..std::thread::available_parallelism().unwrap().get() {
+        let (hashing, blocked) = (bench.logins.shared.hashing.clone(), blocked.clone());
+        tokio::spawn(async move { hashing.run(move || blocked.lock().unwrap().recv().is_ok()).await });
+    }
+    tokio::task::yield_now().await;
+    for login in ["u@d.test", "nobody@d.test"] {
+        assert!(matches!(begin(login).await, LoginStep::Challenge(_)), "{login}");
+    }
+    // And with the state unreadable it is trouble for both.
+    bench.state.close();
+    for login in ["u@d.test", "nobody@d.test"] {
+        assert!(is_trouble(&begin(login).await), "{login}");
+    }
+    drop(release);
 }
 
 #[tokio::test]

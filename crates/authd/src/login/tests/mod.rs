@@ -13,11 +13,16 @@ use auth_api::server::{Exchange as _, Logins as _};
 use config::Config;
 use daemon::ManualClock;
 use events::Log;
+use futures_util::future::BoxFuture;
 use mail_types::{Secret, SessionId};
 
 use super::{Hashing, Logins, State};
 use crate::config::Settings;
 use crate::database::Statement;
+use crate::directory::Directory;
+use crate::directory::backend::{
+    AliasRow, Answer, Backend, BackendError, DomainRow, Found, LoginRow, MailboxRow, Questions, Source,
+};
 use crate::site::{Site, Sites};
 
 struct Bench {
@@ -84,6 +89,16 @@ impl Bench {
         Self::open(self.dir, "")
     }
 
+    /// From now on the rows come from the replica: the database is away.
+    fn on_the_replica(&self) {
+        let (log, _) = Log::memory("authd");
+        let settings = self.sites.current().settings.clone();
+        let mut site = Site::open(settings, &log, &self.clock.clock()).unwrap();
+        let copy = Arc::new(Copy(site.backend.clone()));
+        site.directory = Directory::new(copy, site.settings.rules.clone());
+        self.sites.replace(site);
+    }
+
     /// The decision log as text.
     fn log(&self) -> String {
         format!("{:?}", self.events.all())
@@ -110,6 +125,37 @@ impl Bench {
         exchange
             .step(Some(Secret::new(format!("\0{login}\0{password}"))))
             .await
+    }
+}
+
+/// Rows that are called the replica's.
+struct Copy(Arc<dyn Backend>);
+
+impl Backend for Copy {
+    fn questions(&self) -> BoxFuture<'_, Result<Questions, BackendError>> {
+        self.0.questions()
+    }
+
+    fn domain<'a>(&'a self, name: &'a str) -> Answer<'a, DomainRow> {
+        self.0.domain(name)
+    }
+
+    fn alias<'a>(&'a self, address: &'a str) -> Answer<'a, AliasRow> {
+        self.0.alias(address)
+    }
+
+    fn mailbox<'a>(&'a self, address: &'a str) -> Answer<'a, MailboxRow> {
+        self.0.mailbox(address)
+    }
+
+    fn login<'a>(&'a self, username: &'a str) -> Answer<'a, LoginRow> {
+        Box::pin(async move {
+            let found = self.0.login(username).await?;
+            Ok(Found {
+                source: Source::Replica,
+                ..found
+            })
+        })
     }
 }
 
@@ -247,4 +293,20 @@ async fn no_password_in_the_decision_log() {
     for secret in ["canary-right", "canary-wrong", "canary-x"] {
         assert!(!log.contains(secret), "{log}");
     }
+}
+
+/// Who reads the decision log can try no guesses with it; and no session ends for a restart.
+#[tokio::test]
+async fn the_revision_is_of_this_installation() {
+    let revision = async |bench: &Bench| match bench.login("u@d.test", "secret").await {
+        LoginStep::Success(account) => account.revision,
+        other => panic!("{other:?}"),
+    };
+    let bench = Bench::with("{PLAIN}secret").await;
+    let here = revision(&bench).await;
+    let bench = bench.restart().await;
+    assert_eq!(revision(&bench).await, here);
+    let elsewhere = Bench::with("{PLAIN}secret").await;
+    let low = |revision: u64| revision & u64::from(u32::MAX);
+    assert_ne!(low(revision(&elsewhere).await), low(here));
 }

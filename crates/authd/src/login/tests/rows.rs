@@ -65,6 +65,15 @@ async fn expiry_is_ignored_unless_the_site_wants_it() {
             granted,
             "{extra}"
         );
+        // The panel takes no date for one that is over.
+        bench
+            .sql("UPDATE mailbox SET password_expiry = '0000-00-00 00:00:00'")
+            .await;
+        assert_eq!(
+            is_granted(&bench.login("u@d.test", "secret").await),
+            granted,
+            "{extra}"
+        );
         // A domain whose passwords live for ever.
         bench.sql("UPDATE domain SET password_expiry = 0").await;
         assert!(is_granted(&bench.login("u@d.test", "secret").await));
@@ -97,4 +106,15 @@ async fn what_is_no_address_is_not_told() {
     let bench = Bench::with("{PLAIN}secret").await;
     assert!(is_denied(&bench.login("my-secret", "x").await));
     assert!(bench.log().contains("not an address") && !bench.log().contains("my-secret"));
+}
+
+/// What was found good a moment ago does not outlive the password: an empty column lets nobody in.
+#[tokio::test]
+async fn a_locked_account_is_denied_at_once() {
+    let bench = Bench::with("$1$ab$.ThsTrbyIbEahEdE8LNwj1").await;
+    for _ in 0..2 {
+        assert!(is_granted(&bench.login("u@d.test", "correct horse").await));
+    }
+    bench.sql("UPDATE mailbox SET password = ''").await;
+    assert!(is_denied(&bench.login("u@d.test", "correct horse").await));
 }

@@ -77,6 +77,61 @@ async fn behind_a_unix_socket_only_the_account_counts() {
     assert_eq!(wait(&bench, "0.0.0.0", "a@d.test").await, 16);
 }
 
+/// Debian's saslauthd tells no address of its clients: their network is known like any other.
+#[tokio::test]
+async fn the_owner_is_not_locked_out_of_a_unix_socket() {
+    let bench = Bench::with("{PLAIN}secret").await;
+    let unix = async |password| bench.plain(from("0.0.0.0"), "u@d.test", password).await;
+    assert!(is_granted(&unix("secret").await));
+    for i in 0..30 {
+        wait_or_later(&bench, &format!("198.51.100.{i}")).await;
+    }
+    assert!(is_granted(&unix("secret").await));
+    // Guesses there are slowed down all the same.
+    for seconds in [2, 4, 8] {
+        assert_eq!(wait(&bench, "0.0.0.0", "u@d.test").await, seconds);
+    }
+}
+
+/// With a certificate there is nothing to guess: it is judged from everywhere.
+#[tokio::test]
+async fn a_certificate_does_not_wait_for_guesses() {
+    let bench = Bench::with("{PLAIN}secret").await;
+    for i in 0..30 {
+        wait_or_later(&bench, &format!("198.51.100.{i}")).await;
+    }
+    let mut context = from("203.0.113.1");
+    assert!(is_trouble(
+        &bench.plain(context.clone(), "u@d.test", "secret").await
+    ));
+    if let Some(tls) = &mut context.tls {
+        tls.client_names = vec!["u@d.test".into()];
+    }
+    let mut exchange = bench.logins.begin(context, "EXTERNAL");
+    assert!(is_granted(&exchange.step(Some(Secret::new(""))).await));
+}
+
+/// The replica denies nobody, but guesses are counted, and not judged faster than their penalty allows.
+#[tokio::test]
+async fn guesses_are_slowed_down_while_the_replica_answers() {
+    let bench = Bench::with("{PLAIN}secret").await;
+    let home = from("203.0.113.1");
+    assert!(is_granted(&bench.plain(home.clone(), "u@d.test", "secret").await));
+    bench.on_the_replica();
+    let login = async |password: &str| bench.login("u@d.test", password).await;
+    for (seconds, count) in [(0, 1), (1, 1), (1, 2), (3, 2), (1, 3)] {
+        bench.clock.advance(Duration::from_secs(seconds));
+        assert!(is_trouble(&login("wrong").await));
+        let failures = bench.logins.failures(10).await.unwrap();
+        assert!(failures.iter().all(|one| one.count == count), "{failures:?}");
+    }
+    // While it lasts the right one is not told from others, except where its owner is known.
+    assert!(is_trouble(&login("secret").await));
+    assert!(is_granted(&bench.plain(home, "u@d.test", "secret").await));
+    bench.clock.advance(Duration::from_secs(8));
+    assert!(is_granted(&login("secret").await));
+}
+
 #[tokio::test]
 async fn sessions_end_with_what_they_rest_on() {
     let bench = Bench::with("{PLAIN}secret").await;
