@@ -4,7 +4,6 @@ use auth_api::directory::{NextHop, Route};
 use mail_types::Address;
 
 use super::domains::Kind;
-use super::lookup::rehomed;
 use super::transport::Transport;
 use super::{Directory, DirectoryError, Steps};
 
@@ -53,16 +52,10 @@ impl Directory {
             }
             Transport::Class | Transport::Local => match info.kind {
                 Kind::Foreign | Kind::Inactive | Kind::Relay => by_mx(false),
-                _ => {
-                    let home = match &info.mirrors {
-                        Some(target) => rehomed(address, target),
-                        None => address.clone(),
-                    };
-                    match ask.mailbox(&home).await? {
-                        Some(_) => Route::Local,
-                        None => Route::Unknown(info.unknown_user()),
-                    }
-                }
+                _ => match ask.mailbox_here(address, &info).await? {
+                    Some(_) => Route::Local,
+                    None => Route::Unknown(info.unknown_user()),
+                },
             },
             Transport::SmtpToDomain => by_mx(true),
             Transport::Smtp(hop) => Route::Smtp(hop),
