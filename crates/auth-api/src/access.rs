@@ -57,7 +57,7 @@ pub struct Question {
 /// A client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Client {
-    /// Its name; `unknown` where it has none.
+    /// Its verified name; empty where none is known: then no name is looked up.
     pub name: String,
     /// Its address; none on a Unix socket.
     pub address: Option<IpAddr>,

@@ -97,7 +97,7 @@ fn name_keys(name: &str) -> Vec<String> {
         .collect()
 }
 
-/// The name and its parents, the address, and the address with octets (IPv6: groups) cut from the right.
+/// The name and its parents where it has one, the address, and the address with octets (IPv6: groups) cut from the right.
 fn client_keys(client: &Client) -> Vec<String> {
     let mut keys = name_keys(client.name.to_lowercase().trim_end_matches('.'));
     match client.address.map(|ip| ip.to_canonical()) {
@@ -143,10 +143,11 @@ mod tests {
             ]
         );
         assert_eq!(
-            keys("unknown", "2001:db8::1"),
-            ["unknown", "2001:db8::1", "2001:db8", "2001"]
+            keys("", "2001:db8::1"),
+            ["2001:db8::1", "2001:db8", "2001"],
+            "no name, no key of one"
         );
-        assert_eq!(keys("unknown", "::ffff:192.0.2.9")[1], "192.0.2.9");
+        assert_eq!(keys("", "::ffff:192.0.2.9")[0], "192.0.2.9");
     }
 
     #[test]
