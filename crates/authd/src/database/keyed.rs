@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::schema::{Needed, Schema, TableNames};
@@ -126,6 +127,8 @@ pub struct Keyed {
     names: TableNames,
     needed: &'static Needed,
     known: RwLock<Option<(Arc<Schema>, Instant)>>,
+    /// Held by the question that looks for the columns while nothing is known of them; the last failure.
+    first: Mutex<Option<(Instant, DbError)>>,
     probing: AtomicBool,
     probed: Box<Probed>,
 }
@@ -143,6 +146,7 @@ impl Keyed {
             names,
             needed,
             known: RwLock::new(None),
+            first: Mutex::new(None),
             probing: AtomicBool::new(false),
             probed,
         }
@@ -160,20 +164,40 @@ impl Keyed {
     /// The columns that are there.
     pub async fn schema(&self) -> Result<Arc<Schema>, DbError> {
         match self.known() {
-            None => self.probe(None).await,
+            None => self.first_probe().await,
             Some((schema, at)) if at.elapsed() < PROBE_AGAIN => Ok(schema),
             // One question looks again, the others go on meanwhile.
             Some((schema, _)) if self.probing.swap(true, Ordering::AcqRel) => Ok(schema),
             Some((schema, _)) => {
-                let probed = self.probe(Some(&schema)).await;
-                self.probing.store(false, Ordering::Release);
-                match probed {
+                // The question may be given up meanwhile.
+                let _ends = Ends(&self.probing);
+                match self.probe(Some(&schema)).await {
                     // The question itself will hear that the database is away.
                     Err(DbError::Away(_)) => Ok(schema),
                     other => other,
                 }
             }
         }
+    }
+
+    /// Looks for the columns once for all who need them now. Who waited for an attempt that failed does not
+    /// wait for one of his own: they would add up.
+    async fn first_probe(&self) -> Result<Arc<Schema>, DbError> {
+        let came = Instant::now();
+        let mut failed = self.first.lock().await;
+        if let Some((schema, _)) = self.known() {
+            return Ok(schema);
+        }
+        if let Some((at, error)) = &*failed
+            && *at > came
+        {
+            return Err(error.clone());
+        }
+        let probed = self.probe(None).await;
+        if let Err(error) = &probed {
+            *failed = Some((Instant::now(), error.clone()));
+        }
+        probed
     }
 
     async fn probe(&self, old: Option<&Schema>) -> Result<Arc<Schema>, DbError> {
@@ -336,8 +360,110 @@ impl Keyed {
     }
 }
 
+/// Takes a flag back when it is dropped.
+struct Ends<'a>(&'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
 impl From<DbError> for BackendError {
     fn from(error: DbError) -> Self {
         Self(error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use futures_util::FutureExt as _;
+    use futures_util::future::{BoxFuture, join_all};
+    use tokio::sync::watch;
+
+    use super::super::{Rows, Statement};
+    use super::*;
+
+    const NEEDED: Needed = Needed {
+        of: "the test",
+        tables: &[("t", &["k"])],
+    };
+
+    /// Tells its columns when it is let, or that it is away.
+    struct Columns {
+        asked: AtomicUsize,
+        held: watch::Sender<bool>,
+        away: AtomicBool,
+    }
+
+    impl Database for Columns {
+        fn dialect(&self) -> Dialect {
+            Dialect::Mysql
+        }
+        fn query<'a>(&'a self, _sql: &'a str, _args: Vec<Arg>) -> BoxFuture<'a, Result<Rows, DbError>> {
+            Box::pin(async {
+                self.asked.fetch_add(1, Ordering::SeqCst);
+                // The sender lives as long as we do.
+                let _ = self.held.subscribe().wait_for(|held| !held).await;
+                if self.away.load(Ordering::SeqCst) {
+                    return Err(DbError::Away("gone".into()));
+                }
+                Ok(Rows {
+                    columns: None,
+                    rows: vec![vec![
+                        Value::Bytes(b"t".to_vec()),
+                        Value::Bytes(b"k".to_vec()),
+                        Value::Null,
+                    ]],
+                })
+            })
+        }
+        fn transaction(&self, _statements: Vec<Statement>) -> BoxFuture<'_, Result<(), DbError>> {
+            Box::pin(async { Ok(()) })
+        }
+    }
+
+    fn keyed(held: bool) -> (Arc<Columns>, Keyed) {
+        let database = Arc::new(Columns {
+            asked: AtomicUsize::new(0),
+            held: watch::Sender::new(held),
+            away: AtomicBool::new(false),
+        });
+        let names = TableNames::default();
+        let keyed = Keyed::new(database.clone(), names, &NEEDED, Box::new(|_| ()));
+        (database, keyed)
+    }
+
+    #[tokio::test]
+    async fn a_question_that_was_given_up_leaves_the_next_one_to_look_again() {
+        let (database, keyed) = keyed(false);
+        keyed.schema().await.unwrap();
+        keyed.grow_old();
+        database.held.send_replace(true);
+        assert!(
+            keyed.schema().now_or_never().is_none(),
+            "it looks again, and waits"
+        );
+        database.held.send_replace(false);
+        keyed.schema().await.unwrap();
+        assert_eq!(database.asked.load(Ordering::SeqCst), 3);
+    }
+
+    #[tokio::test]
+    async fn the_first_questions_look_once_together() {
+        let (database, keyed) = keyed(true);
+        let both = async |away| {
+            database.away.store(away, Ordering::SeqCst);
+            let release = async { database.held.send_replace(false) };
+            let (answers, _) = tokio::join!(join_all((0..9).map(|_| keyed.schema())), release);
+            answers.iter().filter(|answer| answer.is_ok()).count()
+        };
+        assert_eq!(both(true).await, 0);
+        assert_eq!(database.asked.load(Ordering::SeqCst), 1);
+        database.held.send_replace(true);
+        assert_eq!(both(false).await, 9);
+        assert_eq!(database.asked.load(Ordering::SeqCst), 2);
     }
 }
