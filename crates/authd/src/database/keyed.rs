@@ -111,7 +111,7 @@ impl Question {
 
     /// The error about a row that cannot be read.
     pub fn odd(&self, key: &str) -> BackendError {
-        BackendError(format!(
+        BackendError::Odd(format!(
             "{}: the row of {key:?} holds unexpected types",
             self.table
         ))
@@ -272,20 +272,23 @@ impl Keyed {
         Ok(found)
     }
 
-    /// The one row of each of these keys that has one.
+    /// The one row of each of these keys that has one; an error in its place where it has several.
     pub async fn each<'k>(
         &self,
         question: &Question,
         keys: impl IntoIterator<Item = &'k str>,
-    ) -> Result<HashMap<String, Vec<Value>>, DbError> {
-        let one = |(key, mut rows): (String, Vec<Vec<Value>>)| match (rows.pop(), rows.is_empty()) {
-            (Some(row), true) => Ok((key, row)),
-            _ => Err(DbError::Refused(format!(
-                "{} has several rows of {key:?}",
-                question.table
-            ))),
+    ) -> Result<HashMap<String, Result<Vec<Value>, BackendError>>, DbError> {
+        let one = |(key, mut rows): (String, Vec<Vec<Value>>)| {
+            let row = match (rows.pop(), rows.is_empty()) {
+                (Some(row), true) => Ok(row),
+                _ => Err(BackendError::Odd(format!(
+                    "{} has several rows of {key:?}",
+                    question.table
+                ))),
+            };
+            (key, row)
         };
-        self.rows(question, keys).await?.into_iter().map(one).collect()
+        Ok(self.rows(question, keys).await?.into_iter().map(one).collect())
     }
 
     /// The row of a key as `read` takes it; that it cannot is an error, never "no such row".
@@ -295,7 +298,7 @@ impl Keyed {
         key: &str,
         read: impl FnOnce(&[Value]) -> Option<T>,
     ) -> Result<Found<T>, BackendError> {
-        let row = self.each(question, [key]).await?.remove(key);
+        let row = self.each(question, [key]).await?.remove(key).transpose()?;
         let row = row.map(|row| read(&row).ok_or_else(|| question.odd(key)));
         Ok(Found::fresh(row.transpose()?))
     }
@@ -371,7 +374,7 @@ impl Drop for Ends<'_> {
 
 impl From<DbError> for BackendError {
     fn from(error: DbError) -> Self {
-        Self(error.to_string())
+        Self::Away(error.to_string())
     }
 }
 

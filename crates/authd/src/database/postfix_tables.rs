@@ -13,7 +13,8 @@ use super::schema::{Needed, TableNames};
 use super::values::{courier_quota, flag, id, text_or_empty};
 use super::{Database, Value};
 use crate::directory::backend::{
-    AccessTable, AliasRow, Answer, Backend, BackendError, DomainRow, Found, LoginRow, MailboxRow, Questions,
+    AccessTable, AliasRow, Answer, Backend, BackendError, DomainRow, Found, LoginRow, Logins, MailboxRow,
+    Questions,
 };
 use crate::directory::pages::{Kind, Listed, Page, PageRequest};
 
@@ -181,22 +182,20 @@ impl Backend for PostfixTables {
         )
     }
 
-    fn logins<'a>(
-        &'a self,
-        usernames: &'a [String],
-    ) -> BoxFuture<'a, Result<Vec<Found<LoginRow>>, BackendError>> {
+    fn logins<'a>(&'a self, usernames: &'a [String]) -> Logins<'a> {
         Box::pin(async move {
-            let users = self
+            let mut users = self
                 .tables
                 .each(&USERS, usernames.iter().map(String::as_str))
                 .await?;
-            let read = |name: &String| {
-                let row = users
-                    .get(name)
-                    .map(|row| self.login_row(name, row).ok_or_else(|| USERS.odd(name)));
-                Ok(Found::fresh(row.transpose()?))
+            let mut read = |name: &String| {
+                let Some(row) = users.remove(name).transpose()? else {
+                    return Ok(Found::fresh(None));
+                };
+                let row = self.login_row(name, &row).ok_or_else(|| USERS.odd(name))?;
+                Ok(Found::fresh(Some(row)))
             };
-            usernames.iter().map(read).collect()
+            Ok(usernames.iter().map(&mut read).collect())
         })
     }
 

@@ -184,7 +184,9 @@ impl Ask<'_> {
     ) -> Result<Option<DomainInfo>, DirectoryError> {
         let Some(mirror) = mirror else { return Ok(None) };
         let Ok(target) = Domain::new(&mirror.target) else {
-            return Err(BackendError(format!("alias_domain {domain}: the target is not a domain")).into());
+            return Err(
+                BackendError::Odd(format!("alias_domain {domain}: the target is not a domain")).into(),
+            );
         };
         // One step only: a target that is itself a mirror is looked up by its own rows.
         let found = self.directory.backend.domain(target.as_str()).await?;

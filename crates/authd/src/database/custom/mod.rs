@@ -99,7 +99,7 @@ fn bytes(text: &str) -> Option<i64> {
 
 /// A question that the site's SQL answers otherwise than it may.
 fn odd(question: Lookups, key: &str, what: &str) -> BackendError {
-    BackendError(format!("{}: the answer for {key:?} {what}", question.as_str()))
+    BackendError::Odd(format!("{}: the answer for {key:?} {what}", question.as_str()))
 }
 
 impl Custom {
@@ -128,7 +128,7 @@ impl Custom {
             Ok(rows) => rows,
             // What the column cannot hold is not there.
             Err(DbError::Charset(_)) if !key.is_ascii() => return Ok(None),
-            Err(error) => return Err(BackendError(format!("{}: {error}", question.as_str()))),
+            Err(error) => return Err(BackendError::Away(format!("{}: {error}", question.as_str()))),
         };
         match (&rows.columns, map.require_result_set) {
             (None, true) => Err(odd(question, key, "is no result set")),
