@@ -234,10 +234,10 @@ pub type Answer<'a, T> = BoxFuture<'a, Result<Found<T>, BackendError>>;
 pub type Logins<'a> = BoxFuture<'a, Result<Vec<Result<Found<LoginRow>, BackendError>>, BackendError>>;
 
 /// Logins that are asked for at the same time where the tables cannot answer several at once.
-const TOGETHER: usize = 4;
+pub const TOGETHER: usize = 4;
 
 /// Sets a row that cannot be read apart from tables that do not answer.
-fn apart<T>(answer: Result<T, BackendError>) -> Result<Result<T, BackendError>, BackendError> {
+pub fn apart<T>(answer: Result<T, BackendError>) -> Result<Result<T, BackendError>, BackendError> {
     match answer {
         Err(error @ BackendError::Away(_)) => Err(error),
         row => Ok(row),

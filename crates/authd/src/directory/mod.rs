@@ -31,6 +31,7 @@ use auth_api::directory::{Answer, Explanation, Question};
 use mail_types::{Address, Domain};
 
 use self::backend::{Backend, BackendError};
+pub(crate) use self::domains::parents;
 pub use self::steps::Steps;
 use self::transport::Transport;
 
