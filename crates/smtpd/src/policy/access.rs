@@ -91,9 +91,23 @@ impl Judgement {
         for hit in hits {
             if judgement.refusal.is_none() {
                 judgement.take(hit, names, client);
+                let refusal = judgement.refusal.take();
+                judgement.refusal = refusal.map(|refusal| judgement.put_off(refusal));
             }
         }
         judgement
+    }
+
+    /// A refusal for good is one for now where an earlier row asked for that (DEFER_IF_REJECT).
+    fn put_off(&self, refusal: Refusal) -> Refusal {
+        match &self.if_reject {
+            Some(reply) if !refusal.reply.is_transient() => Refusal {
+                reply: reply.clone(),
+                close: false,
+                ..refusal
+            },
+            _ => refusal,
+        }
     }
 
     /// Adds what other tables said later.
@@ -105,7 +119,8 @@ impl Judgement {
             discard,
             headers,
         } = later;
-        self.refusal = self.refusal.take().or_else(|| refusal.clone());
+        let refusal = refusal.clone().map(|refusal| self.put_off(refusal));
+        self.refusal = self.refusal.take().or(refusal);
         self.if_reject = self.if_reject.take().or_else(|| if_reject.clone());
         self.if_permit = self.if_permit.take().or_else(|| if_permit.clone());
         self.discard = self.discard.take().or_else(|| discard.clone());
@@ -348,6 +363,34 @@ mod tests {
         both.and(&judged(Table::Recipient, "PREPEND X-B: 2"));
         both.and(&judged(Table::Recipient, "PREPEND X-B: 2"));
         assert_eq!(both.headers, ["X-A: 1", "X-B: 2"]);
+    }
+
+    #[test]
+    fn refusals_after_defer_if_reject_are_for_now() {
+        let off = hit(Table::Client, "DEFER_IF_REJECT look again");
+        let code = |judgement: &Judgement| judgement.refusal.as_ref().map(|refusal| refusal.reply.code);
+        let sender = |action| hit(Table::Sender, action);
+        let of = |hits: &[Hit]| Judgement::of(hits, NAMES, OUTSIDER);
+        let put_off = of(&[off.clone(), sender("521 go")]);
+        let refusal = put_off.refusal.clone().unwrap();
+        assert_eq!(
+            refusal.reply.to_string(),
+            "450 4.7.1 <unknown[192.0.2.1]>: Client host rejected: look again"
+        );
+        assert!(!refusal.close);
+        // Neither what is for now anyway, nor what was refused before.
+        assert_eq!(code(&of(&[off.clone(), sender("451 later")])), Some(451));
+        assert_eq!(
+            code(&of(&[hit(Table::Client, "REJECT"), sender("DEFER_IF_REJECT")])),
+            Some(554)
+        );
+        // The table of recipients comes last.
+        let mut both = of(&[off]);
+        both.and(&judged(Table::Recipient, "REJECT"));
+        assert_eq!(code(&both), Some(450));
+        let mut both = judged(Table::Sender, "REJECT");
+        both.and(&judged(Table::Recipient, "DEFER_IF_REJECT"));
+        assert_eq!(code(&both), Some(554));
     }
 
     #[test]
