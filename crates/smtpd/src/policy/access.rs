@@ -7,7 +7,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use auth_api::access::{Action, Answer, Hit, Restriction, Table};
+use auth_api::access::{self, Action, Answer, Hit, Restriction, Table};
 use mail_types::{EnhancedStatus, Reply};
 use smtp_proto::reply;
 
@@ -132,8 +132,14 @@ impl Judgement {
     }
 
     fn take(&mut self, hit: &Hit, names: Names<'_>, client: Client) {
-        let say = |code, status, text: Option<&str>, default: &str| {
-            let text = text.unwrap_or(default);
+        let say = |code, default: EnhancedStatus, text: Option<&str>, default_text: &str| {
+            let (status, text) = access::split_status(text.unwrap_or_default());
+            // The class of the status is that of the code (RFC 3463).
+            let status = status.map_or(default, |status| EnhancedStatus {
+                class: default.class,
+                ..status
+            });
+            let text = if text.is_empty() { default_text } else { text };
             let (name, class) = (names.of(hit.table), hit.table.class());
             Reply::new(
                 code,
@@ -156,13 +162,11 @@ impl Judgement {
             }
             Action::Reply { code, status, text } => {
                 let default = if code < 500 { DEFER } else { REJECT };
-                // The class of the status is that of the code (RFC 3463).
-                let status = status.map_or(default, |status| EnhancedStatus {
-                    class: default.class,
-                    ..status
-                });
-                let text = Some(text.as_str()).filter(|text| !text.is_empty());
-                self.refusal = Some(refuse(say(code, status, text, "Access denied")));
+                let text = match status {
+                    Some(status) => format!("{status} {text}"),
+                    None => text,
+                };
+                self.refusal = Some(refuse(say(code, default, Some(&text), "Access denied")));
             }
             Action::DeferIfReject(text) => {
                 self.if_reject = Some(say(450, DEFER, text.as_deref(), "Service unavailable"));
@@ -218,7 +222,7 @@ fn evaluate(list: &[Restriction], client: Client) -> Option<Verdict> {
         Restriction::PermitMynetworks => client.own_network.then_some(Verdict::Permit),
         Restriction::PermitSaslAuthenticated => client.authenticated.then_some(Verdict::Permit),
         // Holds for every recipient anyway.
-        Restriction::RejectUnauthDestination => None,
+        Restriction::RejectUnauthDestination | Restriction::RejectUnauthPipelining => None,
     })
 }
 
@@ -323,6 +327,16 @@ mod tests {
                 Table::Recipient,
                 "450 5.2.1 later",
                 "450 4.2.1 <r@d.test>: Recipient address rejected: later",
+            ),
+            (
+                Table::Recipient,
+                "REJECT 5.1.1 gone",
+                "554 5.1.1 <r@d.test>: Recipient address rejected: gone",
+            ),
+            (
+                Table::Sender,
+                "DEFER 5.7.25",
+                "450 4.7.25 <s@a.test>: Sender address rejected: Access denied",
             ),
             (Table::Recipient, "HOLD", "451 4.3.5 Server configuration error"),
             (Table::Client, "", "451 4.3.5 Server configuration error"),
