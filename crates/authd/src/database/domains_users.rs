@@ -102,7 +102,10 @@ impl Backend for DomainsUsers {
     }
 
     fn alias<'a>(&'a self, address: &'a str) -> Answer<'a, AliasRow> {
-        Box::pin(self.tables.ask(&FORWARDINGS, address, alias))
+        Box::pin(async move {
+            let goto = self.tables.joined(&FORWARDINGS, address).await?;
+            Ok(goto.and_then(|goto| Some(alias(goto))))
+        })
     }
 
     fn mailbox<'a>(&'a self, address: &'a str) -> Answer<'a, MailboxRow> {
@@ -136,8 +139,8 @@ impl Backend for DomainsUsers {
                     tables.list(&DOMAINS, request, read).await
                 }
                 Kind::Alias => {
-                    let read = |_: &str, row: &[Value]| Some(Listed::Alias(alias(row)?));
-                    tables.list(&FORWARDINGS, request, read).await
+                    let read = |goto| Listed::Alias(alias(goto));
+                    tables.list_joined(&FORWARDINGS, request, read).await
                 }
                 Kind::Mailbox => self.mailboxes(request).await,
                 Kind::Transport => {
@@ -166,11 +169,8 @@ fn domain() -> DomainRow {
     }
 }
 
-fn alias(row: &[Value]) -> Option<AliasRow> {
-    Some(AliasRow {
-        goto: text_or_empty(&row[0])?,
-        active: true,
-    })
+fn alias(goto: String) -> AliasRow {
+    AliasRow { goto, active: true }
 }
 
 /// The path is that of the tutorial's map: what follows the last `@`, then what precedes the first.

@@ -13,7 +13,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::schema::{Needed, Schema, TableNames};
-use super::values::text;
+use super::values::{text, text_or_empty};
 use super::{Arg, Database, DbError, Dialect, Value};
 use crate::directory::backend::{BackendError, Found};
 use crate::directory::pages::{Listed, Page, PageRequest};
@@ -303,6 +303,53 @@ impl Keyed {
         Ok(Found::fresh(row.transpose()?))
     }
 
+    /// The text of a key in a table where several rows of one key are one list, as mysql_table(5) joins them.
+    pub async fn joined(&self, question: &Question, key: &str) -> Result<Found<String>, BackendError> {
+        let rows = self.rows(question, [key]).await?.remove(key);
+        let text = rows.map(|rows| join(&rows).ok_or_else(|| question.odd(key)));
+        Ok(Found::fresh(text.transpose()?))
+    }
+
+    /// A page of such a table.
+    pub async fn list_joined(
+        &self,
+        question: &Question,
+        request: PageRequest<'_>,
+        read: impl Fn(String) -> Listed,
+    ) -> Result<Option<Page>, BackendError> {
+        if request.changed_since.is_some() {
+            return Ok(None);
+        }
+        let rows = self.page(question, request.after, request.limit, None).await?;
+        let mut lists: Vec<(String, String, Vec<Vec<Value>>)> = Vec::new();
+        let rows = rows.unwrap_or_default();
+        let full = rows.len() >= request.limit;
+        for (spelled, row) in rows {
+            let key = spelled.to_lowercase();
+            match lists.last_mut() {
+                Some((last, _, list)) if *last == key => list.push(row),
+                _ => lists.push((key, spelled, vec![row])),
+            }
+        }
+        // The list at the end of a full page may go on behind it: it belongs to the next one.
+        let whole = !full || lists.len() > 1;
+        if full && whole {
+            lists.pop();
+        }
+        let next = lists
+            .last()
+            .filter(|_| full)
+            .map(|(_, spelled, _)| spelled.clone());
+        let listed = |(key, _, rows): (String, String, Vec<Vec<Value>>)| {
+            let text = join(&rows).filter(|_| whole);
+            (key, text.map_or(Listed::Unreadable, &read))
+        };
+        Ok(Some(Page {
+            rows: lists.into_iter().map(listed).collect(),
+            next,
+        }))
+    }
+
     /// The next rows of a table in the order of its keys, each with its key as it is written there. Only
     /// those that changed since a time where one is given; `None` where the table does not say when.
     pub async fn page(
@@ -361,6 +408,14 @@ impl Keyed {
             next,
         }))
     }
+}
+
+/// The texts of the first columns as one list; those that are empty do not count.
+fn join(rows: &[Vec<Value>]) -> Option<String> {
+    let texts: Option<Vec<String>> = rows.iter().map(|row| text_or_empty(&row[0])).collect();
+    let mut texts = texts?;
+    texts.retain(|text| !text.is_empty());
+    Some(texts.join(","))
 }
 
 /// Takes a flag back when it is dropped.
