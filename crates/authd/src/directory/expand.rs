@@ -425,7 +425,7 @@ impl Run<'_> {
             return Ok(dead);
         }
         match self.ask.transport(address, info).await? {
-            Transport::Class => Ok(Target::Mailbox),
+            Transport::Class | Transport::ClassVia(_) => Ok(Target::Mailbox),
             Transport::Local if info.kind == Kind::Local => Ok(Target::Mailbox),
             Transport::Local => Err(DirectoryError::Misconfigured(Transport::NO_LOCAL.to_owned())),
             Transport::Error(status, text) => Ok(Target::Dead {

@@ -50,8 +50,9 @@ impl Directory {
             Transport::Local if info.kind != Kind::Local => {
                 Route::Misconfigured(Transport::NO_LOCAL.to_owned())
             }
-            Transport::Class | Transport::Local => match info.kind {
-                Kind::Foreign | Kind::Inactive | Kind::Relay => by_mx(false),
+            Transport::ClassVia(hop) if leaves(info.kind) => Route::Smtp(hop),
+            Transport::Class | Transport::ClassVia(_) | Transport::Local => match info.kind {
+                kind if leaves(kind) => by_mx(false),
                 _ => match ask.mailbox_here(address, &info).await? {
                     Some(_) => Route::Local,
                     None => Route::Unknown(info.unknown_user()),
@@ -67,4 +68,9 @@ impl Directory {
         };
         Ok((info.kind, route))
     }
+}
+
+/// Whether mail for such a domain goes to another host where no transport says so.
+fn leaves(kind: Kind) -> bool {
+    matches!(kind, Kind::Foreign | Kind::Inactive | Kind::Relay)
 }

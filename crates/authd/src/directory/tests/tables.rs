@@ -58,6 +58,35 @@ async fn transports_by_the_order_of_their_keys() {
     assert_eq!(deliveries(memory, "bob@d.test").await, ["550 5.7.1 closed"]);
 }
 
+/// `:nexthop` names a hop, not another class: a domain with mailboxes keeps them, and relays for nobody.
+#[tokio::test]
+async fn a_next_hop_alone_changes_no_class() {
+    let memory = || {
+        site()
+            .domain("hop.test", ":[192.0.2.9]")
+            .mailbox("u@hop.test")
+            .domain("backup.test", ":[192.0.2.9]")
+            .with_domain("backup.test", |row| row.backupmx = true)
+            .transport("away.test", ":[192.0.2.9]")
+            .transport("d.test", ":[192.0.2.9]")
+    };
+    assert_eq!(deliveries(memory(), "u@hop.test").await, ["u@hop.test"]);
+    assert_eq!(deliveries(memory(), "nobody@hop.test").await, [UNKNOWN]);
+    let directory = directory(memory());
+    for (text, relayed) in [
+        ("u@hop.test", false),
+        ("alice@d.test", false),
+        ("x@backup.test", true),
+        ("x@away.test", true),
+    ] {
+        let route = directory.route(&address(text)).await.unwrap();
+        match route {
+            Route::Smtp(hop) if relayed => assert_eq!(hop.host, "192.0.2.9", "{text}"),
+            other => assert_eq!((other, relayed), (Route::Local, false), "{text}"),
+        }
+    }
+}
+
 #[tokio::test]
 async fn who_moved_away() {
     let memory = || {
