@@ -207,6 +207,19 @@ async fn names_of_the_own_domain() {
         ["550 5.1.1 User unknown in local recipient table"]
     );
     assert_eq!(deliveries(memory(), "root@d.test").await, [UNKNOWN]);
+    // No key of another domain can be made of a quoted name.
+    let catch_all = || memory().alias("@d.test", "bob@d.test");
+    for name in [
+        "\"@d.test\"@own.test",
+        "\"alice@d.test\"@own.test",
+        "\"@d.test+x\"@own.test",
+    ] {
+        assert_eq!(
+            deliveries(catch_all(), name).await,
+            ["550 5.1.1 User unknown in local recipient table"],
+            "{name}"
+        );
+    }
     assert_eq!(
         deliveries(memory().alias("list@d.test", "root"), "list@d.test").await,
         ["*alice@d.test", "*bob@d.test"]
