@@ -42,7 +42,8 @@ INSERT INTO postfix_access VALUES
     ('later@sender.test', 'DEFER come back later', 'sender'),
     ('held@sender.test', 'HOLD', 'sender'),
     ('dropped@sender.test', 'DISCARD', 'sender'),
-    ('client.spam.test', 'REJECT no spam', 'helo');
+    ('client.spam.test', 'REJECT no spam', 'helo'),
+    ('unknown', 'REJECT', 'client');
 ";
 
 fn postfix_tables() -> SiteBuilder {
@@ -192,7 +193,7 @@ fn access(site: &mut Site) -> Result<()> {
     // All clients of this network, as long as the row stands there.
     site.sql("INSERT INTO postfix_access VALUES ('127', '450 slowly', 'client');")?;
     let said = rcpt(site, "out@a.test", "alice@d.test")?;
-    site.sql("DELETE FROM postfix_access WHERE type = 'client';")?;
+    site.sql("DELETE FROM postfix_access WHERE source = '127';")?;
     ensure!(
         said.starts_with("450 4.7.1 <unknown[127.") && said.ends_with("]>: Client host rejected: slowly"),
         "{said}"

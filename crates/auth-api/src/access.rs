@@ -57,7 +57,7 @@ pub struct Question {
 /// A client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Client {
-    /// Its name; `unknown` where it has none.
+    /// Its verified name; empty where none is known: then no name is looked up.
     pub name: String,
     /// Its address; none on a Unix socket.
     pub address: Option<IpAddr>,
@@ -92,7 +92,8 @@ pub enum Action {
     Ok,
     /// As if there were no row.
     Dunno,
-    /// Refuse for good, with this text or the default one.
+    /// Refuse for good, with this text or the default one. A status may stand in front of it
+    /// ([`split_status`]), as in the texts of the other refusals.
     Reject(Option<String>),
     /// Refuse for now.
     Defer(Option<String>),
@@ -138,6 +139,8 @@ pub enum Restriction {
     PermitSaslAuthenticated,
     /// reject_unauth_destination, defer_unauth_destination: what holds for every recipient anyway
     RejectUnauthDestination,
+    /// reject_unauth_pipelining: what holds for every client anyway
+    RejectUnauthPipelining,
 }
 
 impl Action {
@@ -169,21 +172,23 @@ impl Action {
 fn digits(word: &str, rest: &str) -> Action {
     match word.parse::<u16>() {
         Ok(code) if word.len() == 3 && (400..=599).contains(&code) => {
-            let (first, more) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
-            match first.parse::<EnhancedStatus>() {
-                Ok(status) => Action::Reply {
-                    code,
-                    status: Some(status),
-                    text: more.trim().to_owned(),
-                },
-                Err(()) => Action::Reply {
-                    code,
-                    status: None,
-                    text: rest.to_owned(),
-                },
+            let (status, text) = split_status(rest);
+            Action::Reply {
+                code,
+                status,
+                text: text.to_owned(),
             }
         }
         _ => Action::Ok,
+    }
+}
+
+/// The status in front of a text (`5.1.1 text`), where there is one, and the text.
+pub fn split_status(text: &str) -> (Option<EnhancedStatus>, &str) {
+    let (first, more) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
+    match first.parse::<EnhancedStatus>() {
+        Ok(status) => (Some(status), more.trim()),
+        Err(()) => (None, text),
     }
 }
 
@@ -219,6 +224,7 @@ fn restriction(word: &str) -> Option<Restriction> {
         "permit_mynetworks" => Restriction::PermitMynetworks,
         "permit_sasl_authenticated" => Restriction::PermitSaslAuthenticated,
         "reject_unauth_destination" | "defer_unauth_destination" => Restriction::RejectUnauthDestination,
+        "reject_unauth_pipelining" => Restriction::RejectUnauthPipelining,
         _ => return None,
     })
 }
@@ -258,6 +264,10 @@ mod tests {
             (
                 "permit_sasl_authenticated, reject",
                 Action::Restrictions(vec![Restriction::PermitSaslAuthenticated, Restriction::Reject]),
+            ),
+            (
+                "reject_unauth_pipelining",
+                Action::Restrictions(vec![Restriction::RejectUnauthPipelining]),
             ),
         ] {
             assert_eq!(Action::parse(written), action, "{written}");

@@ -43,7 +43,7 @@ pub(crate) struct RcptArgs {
     #[arg(long, value_name = "IP")]
     client: Option<IpAddr>,
     /// The client's host name
-    #[arg(long, value_name = "NAME", requires = "client", default_value = "unknown")]
+    #[arg(long, value_name = "NAME", requires = "client", default_value = "")]
     client_name: String,
     /// The name in HELO (asks the access table of HELO names)
     #[arg(long, value_name = "NAME")]

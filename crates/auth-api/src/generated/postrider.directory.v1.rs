@@ -287,7 +287,7 @@ pub struct CheckAccessRequest {
 /// A client.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct AccessClient {
-    /// Its name; `unknown` where it has none.
+    /// Its verified name; empty where none is known: then no name is looked up.
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
     /// Its address without port; empty for a Unix socket.

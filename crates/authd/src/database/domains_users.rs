@@ -11,7 +11,7 @@ use super::schema::{Needed, TableNames};
 use super::values::{number, text, text_or_empty};
 use super::{Database, Value};
 use crate::directory::backend::{
-    AliasRow, Answer, Backend, BackendError, DomainRow, Found, LoginRow, MailboxRow, Questions,
+    AliasRow, Answer, Backend, BackendError, DomainRow, Found, LoginRow, Logins, MailboxRow, Questions,
 };
 use crate::directory::pages::{Kind, Listed, Page, PageRequest};
 
@@ -51,20 +51,23 @@ impl DomainsUsers {
         }
     }
 
-    async fn login_rows(&self, usernames: &[&str]) -> Result<Vec<Option<LoginRow>>, BackendError> {
+    async fn login_rows(
+        &self,
+        usernames: &[&str],
+    ) -> Result<Vec<Result<Found<LoginRow>, BackendError>>, BackendError> {
         let domains = usernames.iter().map(|name| domain_of(name));
         // Both are always asked, so that the time does not tell which of them is missing.
         let domains = self.tables.each(&DOMAINS, domains).await?;
         let mut users = self.tables.each(&USERS, usernames.iter().copied()).await?;
-        let mut rows = Vec::with_capacity(usernames.len());
-        for username in usernames {
-            let row = users.remove(*username).map(|row| {
-                let domain_active = domains.contains_key(domain_of(username));
-                login(username, &row, domain_active).ok_or_else(|| USERS.odd(username))
-            });
-            rows.push(row.transpose()?);
-        }
-        Ok(rows)
+        let mut read = |username: &&str| {
+            let Some(row) = users.remove(*username).transpose()? else {
+                return Ok(Found::fresh(None));
+            };
+            let domain_active = domains.contains_key(domain_of(username));
+            let row = login(username, &row, domain_active).ok_or_else(|| USERS.odd(username))?;
+            Ok(Found::fresh(Some(row)))
+        };
+        Ok(usernames.iter().map(&mut read).collect())
     }
 
     async fn mailboxes(&self, request: PageRequest<'_>) -> Result<Option<Page>, BackendError> {
@@ -99,7 +102,10 @@ impl Backend for DomainsUsers {
     }
 
     fn alias<'a>(&'a self, address: &'a str) -> Answer<'a, AliasRow> {
-        Box::pin(self.tables.ask(&FORWARDINGS, address, alias))
+        Box::pin(async move {
+            let goto = self.tables.joined(&FORWARDINGS, address).await?;
+            Ok(goto.and_then(|goto| Some(alias(goto))))
+        })
     }
 
     fn mailbox<'a>(&'a self, address: &'a str) -> Answer<'a, MailboxRow> {
@@ -108,19 +114,15 @@ impl Backend for DomainsUsers {
 
     fn login<'a>(&'a self, username: &'a str) -> Answer<'a, LoginRow> {
         Box::pin(async move {
-            let row = self.login_rows(&[username]).await?.pop().flatten();
-            Ok(Found::fresh(row))
+            let row = self.login_rows(&[username]).await?.pop();
+            row.unwrap_or(Ok(Found::fresh(None)))
         })
     }
 
-    fn logins<'a>(
-        &'a self,
-        usernames: &'a [String],
-    ) -> BoxFuture<'a, Result<Vec<Found<LoginRow>>, BackendError>> {
+    fn logins<'a>(&'a self, usernames: &'a [String]) -> Logins<'a> {
         Box::pin(async move {
             let names: Vec<&str> = usernames.iter().map(String::as_str).collect();
-            let rows = self.login_rows(&names).await?;
-            Ok(rows.into_iter().map(Found::fresh).collect())
+            self.login_rows(&names).await
         })
     }
 
@@ -137,8 +139,8 @@ impl Backend for DomainsUsers {
                     tables.list(&DOMAINS, request, read).await
                 }
                 Kind::Alias => {
-                    let read = |_: &str, row: &[Value]| Some(Listed::Alias(alias(row)?));
-                    tables.list(&FORWARDINGS, request, read).await
+                    let read = |goto| Listed::Alias(alias(goto));
+                    tables.list_joined(&FORWARDINGS, request, read).await
                 }
                 Kind::Mailbox => self.mailboxes(request).await,
                 Kind::Transport => {
@@ -167,11 +169,8 @@ fn domain() -> DomainRow {
     }
 }
 
-fn alias(row: &[Value]) -> Option<AliasRow> {
-    Some(AliasRow {
-        goto: text_or_empty(&row[0])?,
-        active: true,
-    })
+fn alias(goto: String) -> AliasRow {
+    AliasRow { goto, active: true }
 }
 
 /// The path is that of the tutorial's map: what follows the last `@`, then what precedes the first.

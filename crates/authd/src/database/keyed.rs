@@ -9,10 +9,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::schema::{Charset, Needed, Schema, TableNames};
-use super::values::text;
+use super::values::{text, text_or_empty};
 use super::{Arg, Database, DbError, Dialect, Value};
 use crate::directory::backend::{BackendError, Found};
 use crate::directory::pages::{Listed, Page, PageRequest};
@@ -110,7 +111,7 @@ impl Question {
 
     /// The error about a row that cannot be read.
     pub fn odd(&self, key: &str) -> BackendError {
-        BackendError(format!(
+        BackendError::Odd(format!(
             "{}: the row of {key:?} holds unexpected types",
             self.table
         ))
@@ -126,6 +127,8 @@ pub struct Keyed {
     names: TableNames,
     needed: &'static Needed,
     known: RwLock<Option<(Arc<Schema>, Instant)>>,
+    /// Held by the question that looks for the columns while nothing is known of them; the last failure.
+    first: Mutex<Option<(Instant, DbError)>>,
     probing: AtomicBool,
     probed: Box<Probed>,
     statements: RwLock<Statements>,
@@ -162,6 +165,7 @@ impl Keyed {
             names,
             needed,
             known: RwLock::new(None),
+            first: Mutex::new(None),
             probing: AtomicBool::new(false),
             probed,
             statements: RwLock::default(),
@@ -180,20 +184,40 @@ impl Keyed {
     /// The columns that are there.
     pub async fn schema(&self) -> Result<Arc<Schema>, DbError> {
         match self.known() {
-            None => self.probe(None).await,
+            None => self.first_probe().await,
             Some((schema, at)) if at.elapsed() < PROBE_AGAIN => Ok(schema),
             // One question looks again, the others go on meanwhile.
             Some((schema, _)) if self.probing.swap(true, Ordering::AcqRel) => Ok(schema),
             Some((schema, _)) => {
-                let probed = self.probe(Some(&schema)).await;
-                self.probing.store(false, Ordering::Release);
-                match probed {
+                // The question may be given up meanwhile.
+                let _ends = Ends(&self.probing);
+                match self.probe(Some(&schema)).await {
                     // The question itself will hear that the database is away.
                     Err(DbError::Away(_)) => Ok(schema),
                     other => other,
                 }
             }
         }
+    }
+
+    /// Looks for the columns once for all who need them now. Who waited for an attempt that failed does not
+    /// wait for one of his own: they would add up.
+    async fn first_probe(&self) -> Result<Arc<Schema>, DbError> {
+        let came = Instant::now();
+        let mut failed = self.first.lock().await;
+        if let Some((schema, _)) = self.known() {
+            return Ok(schema);
+        }
+        if let Some((at, error)) = &*failed
+            && *at > came
+        {
+            return Err(error.clone());
+        }
+        let probed = self.probe(None).await;
+        if let Err(error) = &probed {
+            *failed = Some((Instant::now(), error.clone()));
+        }
+        probed
     }
 
     async fn probe(&self, old: Option<&Schema>) -> Result<Arc<Schema>, DbError> {
@@ -307,20 +331,23 @@ impl Keyed {
         Ok(found)
     }
 
-    /// The one row of each of these keys that has one.
+    /// The one row of each of these keys that has one; an error in its place where it has several.
     pub async fn each<'k>(
         &self,
         question: &Question,
         keys: impl IntoIterator<Item = &'k str>,
-    ) -> Result<HashMap<String, Vec<Value>>, DbError> {
-        let one = |(key, mut rows): (String, Vec<Vec<Value>>)| match (rows.pop(), rows.is_empty()) {
-            (Some(row), true) => Ok((key, row)),
-            _ => Err(DbError::Refused(format!(
-                "{} has several rows of {key:?}",
-                question.table
-            ))),
+    ) -> Result<HashMap<String, Result<Vec<Value>, BackendError>>, DbError> {
+        let one = |(key, mut rows): (String, Vec<Vec<Value>>)| {
+            let row = match (rows.pop(), rows.is_empty()) {
+                (Some(row), true) => Ok(row),
+                _ => Err(BackendError::Odd(format!(
+                    "{} has several rows of {key:?}",
+                    question.table
+                ))),
+            };
+            (key, row)
         };
-        self.rows(question, keys).await?.into_iter().map(one).collect()
+        Ok(self.rows(question, keys).await?.into_iter().map(one).collect())
     }
 
     /// The row of a key as `read` takes it; that it cannot is an error, never "no such row".
@@ -330,9 +357,56 @@ impl Keyed {
         key: &str,
         read: impl FnOnce(&[Value]) -> Option<T>,
     ) -> Result<Found<T>, BackendError> {
-        let row = self.each(question, [key]).await?.remove(key);
+        let row = self.each(question, [key]).await?.remove(key).transpose()?;
         let row = row.map(|row| read(&row).ok_or_else(|| question.odd(key)));
         Ok(Found::fresh(row.transpose()?))
+    }
+
+    /// The text of a key in a table where several rows of one key are one list, as mysql_table(5) joins them.
+    pub async fn joined(&self, question: &Question, key: &str) -> Result<Found<String>, BackendError> {
+        let rows = self.rows(question, [key]).await?.remove(key);
+        let text = rows.map(|rows| join(&rows).ok_or_else(|| question.odd(key)));
+        Ok(Found::fresh(text.transpose()?))
+    }
+
+    /// A page of such a table.
+    pub async fn list_joined(
+        &self,
+        question: &Question,
+        request: PageRequest<'_>,
+        read: impl Fn(String) -> Listed,
+    ) -> Result<Option<Page>, BackendError> {
+        if request.changed_since.is_some() {
+            return Ok(None);
+        }
+        let rows = self.page(question, request.after, request.limit, None).await?;
+        let mut lists: Vec<(String, String, Vec<Vec<Value>>)> = Vec::new();
+        let rows = rows.unwrap_or_default();
+        let full = rows.len() >= request.limit;
+        for (spelled, row) in rows {
+            let key = spelled.to_lowercase();
+            match lists.last_mut() {
+                Some((last, _, list)) if *last == key => list.push(row),
+                _ => lists.push((key, spelled, vec![row])),
+            }
+        }
+        // The list at the end of a full page may go on behind it: it belongs to the next one.
+        let whole = !full || lists.len() > 1;
+        if full && whole {
+            lists.pop();
+        }
+        let next = lists
+            .last()
+            .filter(|_| full)
+            .map(|(_, spelled, _)| spelled.clone());
+        let listed = |(key, _, rows): (String, String, Vec<Vec<Value>>)| {
+            let text = join(&rows).filter(|_| whole);
+            (key, text.map_or(Listed::Unreadable, &read))
+        };
+        Ok(Some(Page {
+            rows: lists.into_iter().map(listed).collect(),
+            next,
+        }))
     }
 
     /// The next rows of a table in the order of its keys, each with its key as it is written there. Only
@@ -395,8 +469,118 @@ impl Keyed {
     }
 }
 
+/// The texts of the first columns as one list; those that are empty do not count.
+fn join(rows: &[Vec<Value>]) -> Option<String> {
+    let texts: Option<Vec<String>> = rows.iter().map(|row| text_or_empty(&row[0])).collect();
+    let mut texts = texts?;
+    texts.retain(|text| !text.is_empty());
+    Some(texts.join(","))
+}
+
+/// Takes a flag back when it is dropped.
+struct Ends<'a>(&'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
 impl From<DbError> for BackendError {
     fn from(error: DbError) -> Self {
-        Self(error.to_string())
+        Self::Away(error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use futures_util::FutureExt as _;
+    use futures_util::future::{BoxFuture, join_all};
+    use tokio::sync::watch;
+
+    use super::super::{Rows, Statement};
+    use super::*;
+
+    const NEEDED: Needed = Needed {
+        of: "the test",
+        tables: &[("t", &["k"])],
+    };
+
+    /// Tells its columns when it is let, or that it is away.
+    struct Columns {
+        asked: AtomicUsize,
+        held: watch::Sender<bool>,
+        away: AtomicBool,
+    }
+
+    impl Database for Columns {
+        fn dialect(&self) -> Dialect {
+            Dialect::Mysql
+        }
+        fn query<'a>(&'a self, _sql: &'a str, _args: Vec<Arg>) -> BoxFuture<'a, Result<Rows, DbError>> {
+            Box::pin(async {
+                self.asked.fetch_add(1, Ordering::SeqCst);
+                // The sender lives as long as we do.
+                let _ = self.held.subscribe().wait_for(|held| !held).await;
+                if self.away.load(Ordering::SeqCst) {
+                    return Err(DbError::Away("gone".into()));
+                }
+                Ok(Rows {
+                    columns: None,
+                    rows: vec![vec![
+                        Value::Bytes(b"t".to_vec()),
+                        Value::Bytes(b"k".to_vec()),
+                        Value::Null,
+                    ]],
+                })
+            })
+        }
+        fn transaction(&self, _statements: Vec<Statement>) -> BoxFuture<'_, Result<(), DbError>> {
+            Box::pin(async { Ok(()) })
+        }
+    }
+
+    fn keyed(held: bool) -> (Arc<Columns>, Keyed) {
+        let database = Arc::new(Columns {
+            asked: AtomicUsize::new(0),
+            held: watch::Sender::new(held),
+            away: AtomicBool::new(false),
+        });
+        let names = TableNames::default();
+        let keyed = Keyed::new(database.clone(), names, &NEEDED, Box::new(|_| ()));
+        (database, keyed)
+    }
+
+    #[tokio::test]
+    async fn a_question_that_was_given_up_leaves_the_next_one_to_look_again() {
+        let (database, keyed) = keyed(false);
+        keyed.schema().await.unwrap();
+        keyed.grow_old();
+        database.held.send_replace(true);
+        assert!(
+            keyed.schema().now_or_never().is_none(),
+            "it looks again, and waits"
+        );
+        database.held.send_replace(false);
+        keyed.schema().await.unwrap();
+        assert_eq!(database.asked.load(Ordering::SeqCst), 3);
+    }
+
+    #[tokio::test]
+    async fn the_first_questions_look_once_together() {
+        let (database, keyed) = keyed(true);
+        let both = async |away| {
+            database.away.store(away, Ordering::SeqCst);
+            let release = async { database.held.send_replace(false) };
+            let (answers, _) = tokio::join!(join_all((0..9).map(|_| keyed.schema())), release);
+            answers.iter().filter(|answer| answer.is_ok()).count()
+        };
+        assert_eq!(both(true).await, 0);
+        assert_eq!(database.asked.load(Ordering::SeqCst), 1);
+        database.held.send_replace(true);
+        assert_eq!(both(false).await, 9);
+        assert_eq!(database.asked.load(Ordering::SeqCst), 2);
     }
 }

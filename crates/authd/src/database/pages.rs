@@ -1,15 +1,10 @@
 //! The tables of PostfixAdmin in pages.
 
-use std::collections::VecDeque;
-
 use super::Value;
 use super::keyed::Question;
 use super::postfixadmin::{ALIAS, ALIAS_DOMAIN, DOMAIN, MAILBOX, PostfixAdmin, alias, alias_domain, domain};
-use crate::directory::backend::{Backend as _, BackendError};
+use crate::directory::backend::{Backend as _, BackendError, Found, LoginRow};
 use crate::directory::pages::{Kind, Listed, Page, PageRequest};
-
-/// Mailboxes of one page that may be unreadable; more are trouble with the table.
-const UNREADABLE: usize = 16;
 
 impl PostfixAdmin {
     /// See [`Backend::page`](crate::directory::backend::Backend::page).
@@ -65,33 +60,12 @@ impl PostfixAdmin {
             return Ok(None);
         };
         let names: Vec<String> = page.rows.into_iter().map(|(name, _)| name).collect();
-        let mut rows = Vec::with_capacity(names.len());
-        // Where a row is unreadable the answer for all of them is an error: halves, down to that row.
-        let mut parts = VecDeque::from([names.as_slice()]);
-        let mut unreadable = 0;
-        while let Some(part) = parts.pop_front() {
-            match (self.logins(part).await, part) {
-                (Ok(found), _) => {
-                    let listed = part.iter().zip(found).filter_map(|(name, found)| {
-                        Some((name.clone(), Listed::Mailbox(Box::new(found.row?))))
-                    });
-                    rows.extend(listed);
-                }
-                (Err(error), [name]) => {
-                    unreadable += 1;
-                    if unreadable > UNREADABLE {
-                        return Err(error);
-                    }
-                    rows.push((name.clone(), Listed::Unreadable));
-                }
-                (Err(_), _) => {
-                    // Away, or odd rows?
-                    self.database().select("SELECT 1", Vec::new()).await?;
-                    let (first, second) = part.split_at(part.len() / 2);
-                    parts.extend([first, second]);
-                }
-            }
-        }
+        let found = self.logins(&names).await?;
+        let listed = |(name, found): (String, Result<Found<LoginRow>, BackendError>)| match found {
+            Ok(found) => Some((name, Listed::Mailbox(Box::new(found.row?)))),
+            Err(_) => Some((name, Listed::Unreadable)),
+        };
+        let rows = names.into_iter().zip(found).filter_map(listed).collect();
         Ok(Some(Page {
             rows,
             next: page.next,

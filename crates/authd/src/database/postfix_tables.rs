@@ -13,7 +13,8 @@ use super::schema::{Needed, TableNames};
 use super::values::{courier_quota, flag, id, text_or_empty};
 use super::{Database, Value};
 use crate::directory::backend::{
-    AccessTable, AliasRow, Answer, Backend, BackendError, DomainRow, Found, LoginRow, MailboxRow, Questions,
+    AccessTable, AliasRow, Answer, Backend, BackendError, DomainRow, Found, LoginRow, Logins, MailboxRow,
+    Questions,
 };
 use crate::directory::pages::{Kind, Listed, Page, PageRequest};
 
@@ -160,12 +161,19 @@ impl Backend for PostfixTables {
                 return Ok(transport.and_then(|text| Some(by_transport(text))));
             }
             // virtual_alias_domains is virtual_alias_maps where it is not set: a row of the bare domain.
-            self.tables.ask(&VIRTUAL, name, |_| Some(aliases_only())).await
+            let row = self.tables.joined(&VIRTUAL, name).await?;
+            Ok(row.and_then(|_| Some(aliases_only())))
         })
     }
 
     fn alias<'a>(&'a self, address: &'a str) -> Answer<'a, AliasRow> {
-        Box::pin(self.tables.ask(&VIRTUAL, address, alias))
+        Box::pin(async move {
+            Ok(self
+                .tables
+                .joined(&VIRTUAL, address)
+                .await?
+                .and_then(|goto| Some(alias(goto))))
+        })
     }
 
     fn mailbox<'a>(&'a self, address: &'a str) -> Answer<'a, MailboxRow> {
@@ -182,22 +190,20 @@ impl Backend for PostfixTables {
         )
     }
 
-    fn logins<'a>(
-        &'a self,
-        usernames: &'a [String],
-    ) -> BoxFuture<'a, Result<Vec<Found<LoginRow>>, BackendError>> {
+    fn logins<'a>(&'a self, usernames: &'a [String]) -> Logins<'a> {
         Box::pin(async move {
-            let users = self
+            let mut users = self
                 .tables
                 .each(&USERS, usernames.iter().map(String::as_str))
                 .await?;
-            let read = |name: &String| {
-                let row = users
-                    .get(name)
-                    .map(|row| self.login_row(name, row).ok_or_else(|| USERS.odd(name)));
-                Ok(Found::fresh(row.transpose()?))
+            let mut read = |name: &String| {
+                let Some(row) = users.remove(name).transpose()? else {
+                    return Ok(Found::fresh(None));
+                };
+                let row = self.login_row(name, &row).ok_or_else(|| USERS.odd(name))?;
+                Ok(Found::fresh(Some(row)))
             };
-            usernames.iter().map(read).collect()
+            Ok(usernames.iter().map(&mut read).collect())
         })
     }
 
@@ -206,7 +212,7 @@ impl Backend for PostfixTables {
     }
 
     fn relocated<'a>(&'a self, key: &'a str) -> Answer<'a, String> {
-        Box::pin(self.tables.ask(&RELOCATED, key, |row| text_or_empty(&row[0])))
+        Box::pin(self.tables.joined(&RELOCATED, key))
     }
 
     fn access<'a>(&'a self, table: AccessTable, key: &'a str) -> Answer<'a, String> {
@@ -219,20 +225,26 @@ impl Backend for PostfixTables {
     }
 
     fn local_alias<'a>(&'a self, name: &'a str) -> Answer<'a, AliasRow> {
-        Box::pin(self.tables.ask(&ALIAS, name, alias))
+        Box::pin(async move {
+            Ok(self
+                .tables
+                .joined(&ALIAS, name)
+                .await?
+                .and_then(|goto| Some(alias(goto))))
+        })
     }
 
     fn page<'a>(&'a self, request: PageRequest<'a>) -> BoxFuture<'a, Result<Option<Page>, BackendError>> {
         Box::pin(async move {
             let tables = &self.tables;
             let text = |_: &str, row: &[Value]| Some(Listed::Text(text_or_empty(&row[0])?));
-            let aliases = |_: &str, row: &[Value]| Some(Listed::Alias(alias(row)?));
+            let aliases = |goto| Listed::Alias(alias(goto));
             match request.kind {
                 Kind::Domain => self.domains(request).await,
-                Kind::Alias => tables.list(&VIRTUAL, request, aliases).await,
-                Kind::LocalAlias => tables.list(&ALIAS, request, aliases).await,
+                Kind::Alias => tables.list_joined(&VIRTUAL, request, aliases).await,
+                Kind::LocalAlias => tables.list_joined(&ALIAS, request, aliases).await,
                 Kind::Transport => tables.list(&TRANSPORT, request, text).await,
-                Kind::Relocated => tables.list(&RELOCATED, request, text).await,
+                Kind::Relocated => tables.list_joined(&RELOCATED, request, Listed::Text).await,
                 Kind::Mailbox => {
                     let read =
                         |key: &str, row: &[Value]| Some(Listed::Mailbox(Box::new(self.login_row(key, row)?)));
@@ -263,9 +275,58 @@ fn aliases_only() -> DomainRow {
     }
 }
 
-fn alias(row: &[Value]) -> Option<AliasRow> {
-    Some(AliasRow {
-        goto: text_or_empty(&row[0])?,
-        active: true,
-    })
+fn alias(goto: String) -> AliasRow {
+    AliasRow { goto, active: true }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sqlite::Sqlite;
+    use super::*;
+
+    const TABLES: &str = "CREATE TABLE postfix_users (email, maildir, postfix);
+        CREATE TABLE postfix_transport (domain, destination);
+        CREATE TABLE postfix_virtual (email, destination);
+        INSERT INTO postfix_virtual VALUES ('list@d.test', 'a@d.test, b@d.test'), ('List@d.test', NULL),
+            ('one@d.test', 'a@d.test'), ('list@d.test', 'c@d.test');
+        INSERT INTO postfix_users VALUES ('two@d.test', 'a/', 'y'), ('two@d.test', 'b/', 'y')";
+
+    #[tokio::test]
+    async fn several_rows_of_a_list_are_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let database = Arc::new(Sqlite::open(&dir.path().join("d"), Some(TABLES)).unwrap());
+        let tables = PostfixTables::new(database, "/mail".into(), Box::new(|_| ()));
+        let row = tables.alias("list@d.test").await.unwrap().row.unwrap();
+        assert_eq!(row.goto, "a@d.test, b@d.test,c@d.test");
+        // Which of two mailboxes is meant nobody can tell.
+        assert!(matches!(
+            tables.mailbox("two@d.test").await,
+            Err(BackendError::Odd(_))
+        ));
+        // The copy gets the whole list, however short the pages are.
+        for limit in [2, 3, 10] {
+            let (mut seen, mut after) = (Vec::new(), None::<String>);
+            loop {
+                let mark = after.take();
+                let request = PageRequest {
+                    kind: Kind::Alias,
+                    after: mark.as_deref(),
+                    limit,
+                    changed_since: None,
+                };
+                let page = tables.page(request).await.unwrap().unwrap();
+                seen.extend(page.rows);
+                after = page.next;
+                if after.is_none() {
+                    break;
+                }
+            }
+            let found = seen
+                .iter()
+                .find(|(key, listed)| key == "list@d.test" && matches!(listed, Listed::Alias(_)));
+            let whole =
+                matches!(found, Some((_, Listed::Alias(row))) if row.goto == "a@d.test, b@d.test,c@d.test");
+            assert!(whole || limit == 2, "{limit}: {seen:?}");
+        }
+    }
 }

@@ -13,7 +13,7 @@ use super::values::time;
 pub use super::values::{flag, number, text, text_or_empty};
 use super::{Database, DbError, Value};
 use crate::directory::backend::{
-    AliasDomainRow, AliasRow, Answer, AppPassword, Backend, BackendError, DomainRow, Found, LoginRow,
+    AliasDomainRow, AliasRow, Answer, AppPassword, Backend, BackendError, DomainRow, Found, LoginRow, Logins,
     MailboxRow, Questions, UsageRow, VacationRow,
 };
 use crate::directory::pages::{Page, PageRequest};
@@ -141,7 +141,10 @@ impl PostfixAdmin {
 
     /// What the logins of these mailboxes rest on. Domains, mailboxes and passwords of programs are always
     /// asked for, so that the time does not tell which of them is missing.
-    async fn login_rows(&self, usernames: &[&str]) -> Result<Vec<Option<LoginRow>>, BackendError> {
+    async fn login_rows(
+        &self,
+        usernames: &[&str],
+    ) -> Result<Vec<Result<Found<LoginRow>, BackendError>>, BackendError> {
         let domains = usernames
             .iter()
             .map(|name| name.rsplit_once('@').map_or("", |(_, domain)| domain));
@@ -151,22 +154,25 @@ impl PostfixAdmin {
             self.tables.rows(&APP_PASSWORDS, usernames.iter().copied()),
         )?;
         let expires = self.schema().await?.has("mailbox", "password_expiry");
-        let mut rows = Vec::with_capacity(usernames.len());
-        for username in usernames {
-            let Some(row) = mailboxes.remove(*username) else {
-                rows.push(None);
-                continue;
+        let mut read = |username: &&str| {
+            let Some(row) = mailboxes.remove(*username).transpose()? else {
+                return Ok(Found::fresh(None));
             };
             let domain = username
                 .rsplit_once('@')
                 .and_then(|(_, domain)| domains.get(domain));
+            let domain = match domain {
+                Some(Ok(row)) => Some(row.as_slice()),
+                Some(Err(odd)) => return Err(odd.clone()),
+                None => None,
+            };
             let programs = programs.remove(*username).unwrap_or_default();
-            let row = login(username, &row, domain.map(Vec::as_slice), &programs);
+            let row = login(username, &row, domain, &programs);
             let mut row = row.ok_or_else(|| LOGIN.odd(username))?;
             row.password_expiry = row.password_expiry.filter(|_| expires);
-            rows.push(Some(row));
-        }
-        Ok(rows)
+            Ok(Found::fresh(Some(row)))
+        };
+        Ok(usernames.iter().map(&mut read).collect())
     }
 }
 
@@ -202,19 +208,15 @@ impl Backend for PostfixAdmin {
 
     fn login<'a>(&'a self, username: &'a str) -> Answer<'a, LoginRow> {
         Box::pin(async move {
-            let row = self.login_rows(&[username]).await?.pop().flatten();
-            Ok(Found::fresh(row))
+            let row = self.login_rows(&[username]).await?.pop();
+            row.unwrap_or(Ok(Found::fresh(None)))
         })
     }
 
-    fn logins<'a>(
-        &'a self,
-        usernames: &'a [String],
-    ) -> BoxFuture<'a, Result<Vec<Found<LoginRow>>, BackendError>> {
+    fn logins<'a>(&'a self, usernames: &'a [String]) -> Logins<'a> {
         Box::pin(async move {
             let names: Vec<&str> = usernames.iter().map(String::as_str).collect();
-            let rows = self.login_rows(&names).await?;
-            Ok(rows.into_iter().map(Found::fresh).collect())
+            self.login_rows(&names).await
         })
     }
 
@@ -518,9 +520,8 @@ mod tests {
         let found: Vec<_> = rows
             .into_iter()
             .map(|found| {
-                found
-                    .row
-                    .map(|row| (row.domain_active, row.password_expiry, row.app_passwords.len()))
+                let row = found.unwrap().row;
+                row.map(|row| (row.domain_active, row.password_expiry, row.app_passwords.len()))
             })
             .collect();
         let expected = [
@@ -531,6 +532,31 @@ mod tests {
             Some((true, Some(0), 0)),
         ];
         assert_eq!(found, expected);
+    }
+
+    #[tokio::test]
+    async fn an_odd_row_is_the_trouble_of_its_user_alone() {
+        let (tables, _dir) = tables(&[
+            "INSERT INTO domain(domain, description, transport) VALUES ('d.test', '', '')",
+            "INSERT INTO mailbox(username, password, name, maildir, local_part, domain, active) \
+             VALUES ('a@d.test', 'x', '', 'd/a/', 'a', 'd.test', 1), \
+             ('b@d.test', 'x', '', 'd/b/', 'b', 'd.test', 'maybe')",
+        ])
+        .await;
+        let rows = tables
+            .logins(&["a@d.test", "b@d.test"].map(str::to_owned))
+            .await
+            .unwrap();
+        assert!(rows[0].as_ref().unwrap().row.is_some());
+        assert!(matches!(rows[1], Err(BackendError::Odd(_))));
+        assert!(matches!(
+            tables.login("b@d.test").await,
+            Err(BackendError::Odd(_))
+        ));
+        assert!(matches!(
+            tables.mailbox("b@d.test").await,
+            Err(BackendError::Odd(_))
+        ));
     }
 
     #[tokio::test]

@@ -10,9 +10,6 @@ use super::backend::AccessTable;
 use super::domains::parents;
 use super::{Directory, DirectoryError, Steps};
 
-/// Most keys of a name with many labels. The last ones count: whoever chooses his name chooses its beginning.
-const MOST_PARENTS: usize = 24;
-
 impl From<AccessTable> for Table {
     fn from(table: AccessTable) -> Self {
         match table {
@@ -88,16 +85,14 @@ impl Directory {
 
 /// A name and its parents.
 fn name_keys(name: &str) -> Vec<String> {
-    let parents: Vec<&str> = parents(name).filter(|parent| !parent.is_empty()).collect();
-    let skip = parents.len().saturating_sub(MOST_PARENTS);
     std::iter::once(name)
-        .chain(parents.into_iter().skip(skip))
+        .chain(parents(name))
         .filter(|name| !name.is_empty())
         .map(str::to_owned)
         .collect()
 }
 
-/// The name and its parents, the address, and the address with octets (IPv6: groups) cut from the right.
+/// The name and its parents where it has one, the address, and the address with octets (IPv6: groups) cut from the right.
 fn client_keys(client: &Client) -> Vec<String> {
     let mut keys = name_keys(client.name.to_lowercase().trim_end_matches('.'));
     match client.address.map(|ip| ip.to_canonical()) {
@@ -143,17 +138,18 @@ mod tests {
             ]
         );
         assert_eq!(
-            keys("unknown", "2001:db8::1"),
-            ["unknown", "2001:db8::1", "2001:db8", "2001"]
+            keys("", "2001:db8::1"),
+            ["2001:db8::1", "2001:db8", "2001"],
+            "no name, no key of one"
         );
-        assert_eq!(keys("unknown", "::ffff:192.0.2.9")[1], "192.0.2.9");
+        assert_eq!(keys("", "::ffff:192.0.2.9")[0], "192.0.2.9");
     }
 
     #[test]
     fn long_names_do_not_hide_their_end() {
         let long = format!("{}evil.test", "a.".repeat(100));
         let keys = name_keys(&long);
-        assert!(keys.len() <= MOST_PARENTS + 1);
+        assert!(keys.len() <= 25);
         assert_eq!(keys[0], long);
         assert!(keys.contains(&"evil.test".to_owned()) && keys.contains(&"test".to_owned()));
     }

@@ -7,6 +7,7 @@ use mail_types::{Address, Domain};
 
 use super::backend::{AccessTable, AliasRow, Answer, Backend, Found, MailboxRow, Questions};
 use super::domains::DomainInfo;
+use super::lookup::rehomed;
 use super::{Directory, DirectoryError, Steps};
 
 /// How many keys of one table are asked for at the same time.
@@ -129,6 +130,29 @@ impl Ask<'_> {
         for key in self.directory.keys(address) {
             if let Some(row) = self.mailbox_of_key(&key).await? {
                 return Ok(Some(row));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The active mailbox of an address, wherever its domain has it: its own row (a site may have left one from
+    /// before the domain mirrored another), else that of the same user in the mirrored domain. For each key
+    /// both are asked before the next key, as with two tables in virtual_mailbox_maps.
+    pub async fn mailbox_here(
+        &mut self,
+        address: &Address,
+        info: &DomainInfo,
+    ) -> Result<Option<MailboxRow>, DirectoryError> {
+        let Some(target) = &info.mirrors else {
+            return self.mailbox(address).await;
+        };
+        let directory = self.directory;
+        let mirrored = rehomed(address, target);
+        for (own, there) in directory.keys(address).zip(directory.keys(&mirrored)) {
+            for key in [own, there] {
+                if let Some(row) = self.mailbox_of_key(&key).await? {
+                    return Ok(Some(row));
+                }
             }
         }
         Ok(None)

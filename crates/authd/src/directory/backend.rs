@@ -1,6 +1,7 @@
 //! The questions that the directory asks its tables, and the rows that answer them.
 
 use futures_util::future::BoxFuture;
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use mail_types::Secret;
 
 use super::pages::{Page, PageRequest};
@@ -8,8 +9,14 @@ use super::pages::{Page, PageRequest};
 /// A question without an answer: the tables are away, or say what they must not say. Always a temporary
 /// failure, never "does not exist".
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct BackendError(pub String);
+pub enum BackendError {
+    /// The tables do not answer, or not as they have to.
+    #[error("{0}")]
+    Away(String),
+    /// They answer, but this row cannot be read: the trouble of whoever it is about, and of nobody else.
+    #[error("{0}")]
+    Odd(String),
+}
 
 /// Where an answer comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -225,6 +232,20 @@ pub struct Questions {
 /// An answer of a backend.
 pub type Answer<'a, T> = BoxFuture<'a, Result<Found<T>, BackendError>>;
 
+/// What the logins of several users rest on, for each of them.
+pub type Logins<'a> = BoxFuture<'a, Result<Vec<Result<Found<LoginRow>, BackendError>>, BackendError>>;
+
+/// Logins that are asked for at the same time where the tables cannot answer several at once.
+pub const TOGETHER: usize = 4;
+
+/// Sets a row that cannot be read apart from tables that do not answer.
+pub fn apart<T>(answer: Result<T, BackendError>) -> Result<Result<T, BackendError>, BackendError> {
+    match answer {
+        Err(error @ BackendError::Away(_)) => Err(error),
+        row => Ok(row),
+    }
+}
+
 /// The tables. Keys are lower case; implementations compare them exactly, whatever their database does.
 pub trait Backend: Send + Sync + 'static {
     /// What may be asked. An error where the tables have to be looked at first and are away.
@@ -238,18 +259,11 @@ pub trait Backend: Send + Sync + 'static {
     /// What the login of an address rests on.
     fn login<'a>(&'a self, username: &'a str) -> Answer<'a, LoginRow>;
 
-    /// The same for several, in their order: as few queries as the tables allow.
-    fn logins<'a>(
-        &'a self,
-        usernames: &'a [String],
-    ) -> BoxFuture<'a, Result<Vec<Found<LoginRow>>, BackendError>> {
-        Box::pin(async move {
-            let mut rows = Vec::with_capacity(usernames.len());
-            for username in usernames {
-                rows.push(self.login(username).await?);
-            }
-            Ok(rows)
-        })
+    /// The same for several, in their order: as few queries as the tables allow. A row that cannot be read is
+    /// the trouble of its user alone.
+    fn logins<'a>(&'a self, usernames: &'a [String]) -> Logins<'a> {
+        let asked = usernames.iter().map(|username| self.login(username));
+        Box::pin(stream::iter(asked).buffered(TOGETHER).map(apart).try_collect())
     }
 
     /// The row that makes a domain mirror another.

@@ -13,7 +13,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, WeakShared};
 
 use super::backend::{
-    AccessTable, AliasDomainRow, AliasRow, Answer, Backend, BackendError, DomainRow, Found, LoginRow,
+    AccessTable, AliasDomainRow, AliasRow, Answer, Backend, BackendError, DomainRow, Found, LoginRow, Logins,
     MailboxRow, Questions, Source, UsageRow, VacationRow,
 };
 use super::pages::{Page, PageRequest};
@@ -239,10 +239,7 @@ impl Backend for Cached {
     fn login<'a>(&'a self, username: &'a str) -> Answer<'a, LoginRow> {
         self.inner.login(username)
     }
-    fn logins<'a>(
-        &'a self,
-        usernames: &'a [String],
-    ) -> BoxFuture<'a, Result<Vec<Found<LoginRow>>, BackendError>> {
+    fn logins<'a>(&'a self, usernames: &'a [String]) -> Logins<'a> {
         self.inner.logins(usernames)
     }
     fn relocated<'a>(&'a self, key: &'a str) -> Answer<'a, String> {

@@ -184,7 +184,9 @@ impl Ask<'_> {
     ) -> Result<Option<DomainInfo>, DirectoryError> {
         let Some(mirror) = mirror else { return Ok(None) };
         let Ok(target) = Domain::new(&mirror.target) else {
-            return Err(BackendError(format!("alias_domain {domain}: the target is not a domain")).into());
+            return Err(
+                BackendError::Odd(format!("alias_domain {domain}: the target is not a domain")).into(),
+            );
         };
         // One step only: a target that is itself a mirror is looked up by its own rows.
         let found = self.directory.backend.domain(target.as_str()).await?;
@@ -241,9 +243,32 @@ impl Directory {
     }
 }
 
+/// Most parents of a name with many labels. The last ones count: whoever chooses his name chooses its
+/// beginning.
+const MOST_PARENTS: usize = 24;
+
 /// `b.c` and `c` of `a.b.c`.
-pub(super) fn parents(domain: &str) -> impl Iterator<Item = &str> {
-    std::iter::successors(domain.split_once('.').map(|(_, rest)| rest), |rest| {
-        rest.split_once('.').map(|(_, rest)| rest)
-    })
+pub(crate) fn parents(domain: &str) -> impl Iterator<Item = &str> {
+    fn above(name: &str) -> Option<&str> {
+        name.split_once('.').map(|(_, rest)| rest)
+    }
+    let all = std::iter::successors(above(domain), |name| above(name));
+    let all = all.filter(|parent| !parent.is_empty());
+    let skip = all.clone().count().saturating_sub(MOST_PARENTS);
+    all.skip(skip)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_parents_count() {
+        assert_eq!(parents("a.b.c").collect::<Vec<_>>(), ["b.c", "c"]);
+        assert_eq!(parents("a..").count(), 1);
+        let long = format!("{}evil.test", "a.".repeat(100));
+        let parents: Vec<&str> = parents(&long).collect();
+        assert_eq!(parents.len(), MOST_PARENTS);
+        assert_eq!(parents[MOST_PARENTS - 2..], ["evil.test", "test"]);
+    }
 }

@@ -216,7 +216,7 @@ impl Run<'_> {
     }
 
     /// Asks the rows about one address, in order: alias and mailbox of the exact address and of the one
-    /// without extension, the same in the mirrored domain, names without a domain, catch-all, postmaster.
+    /// without extension, each here and in the mirrored domain, names without a domain, catch-all, postmaster.
     async fn next(&mut self, address: &Address) -> Result<Next, DirectoryError> {
         let info = self.ask.domain(address.domain()).await?;
         match info.kind {
@@ -226,10 +226,8 @@ impl Run<'_> {
         }
         let mut homes = vec![address.clone()];
         homes.extend(info.mirrors.as_ref().map(|target| rehomed(address, target)));
-        for home in &homes {
-            if let Some(next) = self.user(home, address, &info).await? {
-                return Ok(next);
-            }
+        if let Some(next) = self.user(&homes, address, &info).await? {
+            return Ok(next);
         }
         if let Some(home) = homes.get(1)
             && (info.backupmx || info.transport.relays())
@@ -256,36 +254,51 @@ impl Run<'_> {
         Ok(Next::Final(self.end(address).await?))
     }
 
-    /// The rows of one user: `home`, exact and then without extension. `address` is the address under which
-    /// it was reached.
+    /// The rows of one user, exact and then without extension: for each key those of `address`, under which he
+    /// was reached, and of the same user in the mirrored domain, `homes`.
     async fn user(
         &mut self,
-        home: &Address,
+        homes: &[Address],
         address: &Address,
         info: &DomainInfo,
     ) -> Result<Option<Next>, DirectoryError> {
-        let mirrored = home != address;
         let has_mailboxes = match info.kind {
             Kind::Mailbox | Kind::Local => true,
-            Kind::Mirror => mirrored && !info.backupmx && !info.transport.relays(),
+            Kind::Mirror => !info.backupmx && !info.transport.relays(),
             _ => false,
         };
-        for (index, key) in self.ask.directory.keys(home).enumerate() {
-            if let Some(goto) = self.ask.alias(&key, has_mailboxes).await? {
-                let extension = match index {
-                    0 => None,
-                    _ => self.ask.directory.extension(home).map(|(_, e)| e.to_owned()),
-                };
-                let list = self.list(home, address, &goto, extension.as_deref());
-                return Ok(Some(Next::List(list)));
+        let directory = self.ask.directory;
+        for (index, _) in directory.keys(address).enumerate() {
+            let keys = |home: &Address| directory.keys(home).nth(index);
+            let keys: Vec<(&Address, String)> = homes
+                .iter()
+                .filter_map(|home| Some((home, keys(home)?)))
+                .collect();
+            for (at, (home, key)) in keys.iter().enumerate() {
+                // The last alias is nearly always there, and its mailbox is what is asked for next.
+                let with_mailbox = has_mailboxes && at + 1 == keys.len();
+                if let Some(goto) = self.ask.alias(key, with_mailbox).await? {
+                    let extension = match index {
+                        0 => None,
+                        _ => directory.extension(home).map(|(_, e)| e.to_owned()),
+                    };
+                    let list = self.list(home, address, &goto, extension.as_deref());
+                    return Ok(Some(Next::List(list)));
+                }
+            }
+            if !has_mailboxes {
+                continue;
             }
             // A mailbox of exactly this name comes before the alias of the name without extension, and a
             // mailbox without an alias row before the catch-all.
-            if has_mailboxes && self.ask.mailbox_of_key(&key).await?.is_some() {
-                return Ok(Some(if mirrored {
-                    Next::List(List::one(home.clone()))
-                } else {
+            for (home, key) in &keys {
+                if self.ask.mailbox_of_key(key).await?.is_none() {
+                    continue;
+                }
+                return Ok(Some(if *home == address {
                     Next::Final(self.live(address, info).await?)
+                } else {
+                    Next::List(List::one((*home).clone()))
                 }));
             }
         }
@@ -351,7 +364,11 @@ impl Run<'_> {
         // Somebody who only answers: a mailbox of his is where the mail goes, and without one it is refused
         // rather than accepted and read by nobody.
         if absence && list.addresses.is_empty() && list.unusable.is_empty() {
-            list.ends_here = true;
+            if home == address {
+                list.ends_here = true;
+            } else {
+                list.addresses.push(home.clone());
+            }
         }
         list
     }
@@ -382,7 +399,7 @@ impl Run<'_> {
         let info = self.ask.domain(address.domain()).await?;
         match info.kind {
             Kind::Mailbox | Kind::Local | Kind::Mirror => {
-                if self.ask.mailbox(address).await?.is_some() {
+                if self.ask.mailbox_here(address, &info).await?.is_some() {
                     return self.live(address, &info).await;
                 }
             }
@@ -408,7 +425,7 @@ impl Run<'_> {
             return Ok(dead);
         }
         match self.ask.transport(address, info).await? {
-            Transport::Class => Ok(Target::Mailbox),
+            Transport::Class | Transport::ClassVia(_) => Ok(Target::Mailbox),
             Transport::Local if info.kind == Kind::Local => Ok(Target::Mailbox),
             Transport::Local => Err(DirectoryError::Misconfigured(Transport::NO_LOCAL.to_owned())),
             Transport::Error(status, text) => Ok(Target::Dead {

@@ -104,12 +104,8 @@ impl Ask<'_> {
         address: &Address,
     ) -> Result<Result<MailboxRow, auth_api::directory::Refusal>, DirectoryError> {
         let info = self.domain(address.domain()).await?;
-        let at = match &info.mirrors {
-            Some(target) => rehomed(address, target),
-            None => address.clone(),
-        };
         let row = match info.kind {
-            Kind::Mailbox | Kind::Mirror | Kind::Local => self.mailbox(&at).await?,
+            Kind::Mailbox | Kind::Mirror | Kind::Local => self.mailbox_here(address, &info).await?,
             _ => None,
         };
         match row {

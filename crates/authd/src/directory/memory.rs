@@ -217,7 +217,7 @@ impl Memory {
         // The sender lives as long as we do.
         let _ = self.held.subscribe().wait_for(|held| !held).await;
         if self.away.load(Ordering::SeqCst) {
-            return Err(BackendError("away".into()));
+            return Err(BackendError::Away("away".into()));
         }
         let late = before >= self.replica_after.load(Ordering::SeqCst);
         let source = if late || self.replica.load(Ordering::SeqCst) {

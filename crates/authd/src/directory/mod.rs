@@ -31,6 +31,7 @@ use auth_api::directory::{Answer, Explanation, Question};
 use mail_types::{Address, Domain};
 
 use self::backend::{Backend, BackendError};
+pub(crate) use self::domains::parents;
 pub use self::steps::Steps;
 use self::transport::Transport;
 
@@ -123,10 +124,12 @@ impl Directory {
         }
     }
 
-    /// The keys of an address without its domain: with its extension, and without.
+    /// The keys of an address without its domain: with its extension, and without. What is quoted in a local
+    /// part is no key of another kind: `"@d.test"@own.test` must not ask for the catch-all of d.test.
     fn bare_names(&self, address: &Address) -> Vec<String> {
         let keys = self.keys(address);
         keys.filter_map(|key| Some(key.rsplit_once('@')?.0.to_owned()))
+            .filter(|name| !name.contains('@'))
             .collect()
     }
 

@@ -4,7 +4,6 @@ use auth_api::directory::{NextHop, Route};
 use mail_types::Address;
 
 use super::domains::Kind;
-use super::lookup::rehomed;
 use super::transport::Transport;
 use super::{Directory, DirectoryError, Steps};
 
@@ -51,18 +50,13 @@ impl Directory {
             Transport::Local if info.kind != Kind::Local => {
                 Route::Misconfigured(Transport::NO_LOCAL.to_owned())
             }
-            Transport::Class | Transport::Local => match info.kind {
-                Kind::Foreign | Kind::Inactive | Kind::Relay => by_mx(false),
-                _ => {
-                    let home = match &info.mirrors {
-                        Some(target) => rehomed(address, target),
-                        None => address.clone(),
-                    };
-                    match ask.mailbox(&home).await? {
-                        Some(_) => Route::Local,
-                        None => Route::Unknown(info.unknown_user()),
-                    }
-                }
+            Transport::ClassVia(hop) if leaves(info.kind) => Route::Smtp(hop),
+            Transport::Class | Transport::ClassVia(_) | Transport::Local => match info.kind {
+                kind if leaves(kind) => by_mx(false),
+                _ => match ask.mailbox_here(address, &info).await? {
+                    Some(_) => Route::Local,
+                    None => Route::Unknown(info.unknown_user()),
+                },
             },
             Transport::SmtpToDomain => by_mx(true),
             Transport::Smtp(hop) => Route::Smtp(hop),
@@ -74,4 +68,9 @@ impl Directory {
         };
         Ok((info.kind, route))
     }
+}
+
+/// Whether mail for such a domain goes to another host where no transport says so.
+fn leaves(kind: Kind) -> bool {
+    matches!(kind, Kind::Foreign | Kind::Inactive | Kind::Relay)
 }

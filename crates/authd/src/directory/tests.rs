@@ -329,6 +329,76 @@ async fn alias_domains_mirror_everything() {
     assert_eq!(deliveries(memory, "alice@m.test").await, [UNKNOWN]);
 }
 
+/// All three questions mean the same mailbox.
+#[tokio::test]
+async fn mailboxes_of_a_domain_that_mirrors() {
+    let site = || site().alias_domain("m.test", "d.test").domain("m.test", "");
+    for (memory, typed, final_, owner) in [
+        // Left from before m.test mirrored d.test; the info of d.test is somebody else.
+        (
+            site().mailbox("info@m.test").mailbox("info@d.test"),
+            "info@m.test",
+            "info@m.test",
+            "info@m.test",
+        ),
+        (
+            site().bare_mailbox("info@m.test"),
+            "info@m.test",
+            "info@m.test",
+            "info@m.test",
+        ),
+        (
+            site().bare_mailbox("info@m.test"),
+            "info+x@m.test",
+            "info+x@m.test",
+            "info@m.test",
+        ),
+        // Its alias row is left, but not the mailbox.
+        (
+            site().alias("info@m.test", "info@m.test").mailbox("info@d.test"),
+            "info@m.test",
+            "info@m.test",
+            "info@d.test",
+        ),
+        // Each key is asked in both domains before the next one.
+        (
+            site().mailbox("info@m.test").mailbox("info+x@d.test"),
+            "info+x@m.test",
+            "*info+x@d.test",
+            "info+x@d.test",
+        ),
+        // Who is away, and only answers.
+        (
+            site()
+                .bare_mailbox("carl@d.test")
+                .alias("carl@d.test", "carl#d.test@autoreply.test"),
+            "carl@m.test",
+            "*carl@d.test",
+            "carl@d.test",
+        ),
+    ] {
+        let directory = directory(memory);
+        let resolution = directory
+            .resolve(&Recipient::Address(address(typed)))
+            .await
+            .unwrap();
+        let Verdict::Deliver(list) = resolution.verdict else {
+            panic!("{typed}: {:?}", resolution.verdict);
+        };
+        let [delivery] = list.as_slice() else {
+            panic!("{list:?}")
+        };
+        let found = delivery.final_address.clone();
+        assert_eq!(found.to_string(), final_.trim_start_matches('*'), "{typed}");
+        assert_eq!(delivery.target, Target::Mailbox);
+        assert_eq!(directory.route(&found).await.unwrap(), Route::Local, "{typed}");
+        let MailboxAnswer::Found(mailbox) = directory.lookup_mailbox(&found).await.unwrap() else {
+            panic!("{typed} has no mailbox");
+        };
+        assert_eq!(mailbox.address.to_string(), owner, "{typed}");
+    }
+}
+
 #[tokio::test]
 async fn backup_mx_and_transports() {
     let memory = || {

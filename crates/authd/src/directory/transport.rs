@@ -10,6 +10,8 @@ use mail_types::EnhancedStatus;
 pub enum Transport {
     /// Nothing special: the class of the domain decides (`virtual`, empty, `:`).
     Class,
+    /// The class of the domain decides, and mail that leaves this host goes to this hop (`:nexthop`).
+    ClassVia(NextHop),
     /// SMTP to the recipient's domain by its MX records (`smtp:`, `relay:`).
     SmtpToDomain,
     /// SMTP to a named hop.
@@ -44,8 +46,10 @@ impl Transport {
             // `virtual` a next hop means nothing.
             "virtual" | "maildrop" | "dovecot" => Self::Class,
             "" if hop.is_empty() => Self::Class,
-            // `:hop` keeps the transport of the class, which for a next hop can only be SMTP.
-            "" => smtp(hop),
+            "" => match smtp(hop) {
+                Self::Smtp(hop) => Self::ClassVia(hop),
+                other => other,
+            },
             "smtp" | "relay" if hop.is_empty() => Self::SmtpToDomain,
             "smtp" | "relay" => smtp(hop),
             "lmtp" => lmtp(hop),
@@ -197,7 +201,13 @@ mod tests {
                 hop("mx.example.com", Some(2525), false),
             ),
             ("relay:mx.example.com:26", hop("mx.example.com", Some(26), true)),
-            (":[192.0.2.1]:25", hop("192.0.2.1", Some(25), false)),
+            (
+                ":[192.0.2.1]:25",
+                match hop("192.0.2.1", Some(25), false) {
+                    Transport::Smtp(hop) => Transport::ClassVia(hop),
+                    other => other,
+                },
+            ),
             ("smtp:192.0.2.1", hop("192.0.2.1", None, false)),
             ("smtp:[IPv6:2001:db8::1]:26", hop("2001:db8::1", Some(26), false)),
             ("smtp:[2001:db8::1]", hop("2001:db8::1", None, false)),

@@ -36,7 +36,13 @@ impl Shared {
                 .logins(batch)
                 .await
                 .map_err(|error| Unavailable::new(error.to_string()))?;
-            rows.extend(batch.iter().cloned().zip(found));
+            for (key, found) in batch.iter().zip(found) {
+                match found {
+                    Ok(found) => drop(rows.insert(key.clone(), found)),
+                    // Nobody can tell what it says: the sessions of this user go on.
+                    Err(error) => tracing::warn!(login = key, %error, "a login could not be checked"),
+                }
+            }
         }
         let mut validities = Vec::with_capacity(sessions.len());
         for (address, revision) in sessions {

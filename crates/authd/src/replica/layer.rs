@@ -18,7 +18,7 @@ use super::rows::{self, Kept};
 use super::seen::{self, Recorder, Seen};
 use super::{ReplicaError, Settings};
 use crate::directory::backend::{
-    AccessTable, AliasDomainRow, AliasRow, Answer, Backend, BackendError, DomainRow, Found, LoginRow,
+    AccessTable, AliasDomainRow, AliasRow, Answer, Backend, BackendError, DomainRow, Found, LoginRow, Logins,
     MailboxRow, Questions, Source, UsageRow, VacationRow,
 };
 use crate::directory::pages::{Kind, Listed, Page, PageRequest};
@@ -182,15 +182,17 @@ impl WithReplica {
         let (error, waits) = tokio::select! {
             answer = question => match answer {
                 Ok(answer) => return Ok(answer),
+                // The tables answer; the copy may know what this row was.
+                Err(error @ BackendError::Odd(_)) => return Err(error),
                 Err(error) => (error, begin.elapsed() > AT_ONCE),
             },
             () = sleep(self.settings.patience) => {
                 let text = format!("no answer within {:?}", self.settings.patience);
-                (BackendError(text), true)
+                (BackendError::Away(text), true)
             }
             () = self.outage.begins_to_wait() => return Err(self.away()),
         };
-        if self.outage.failed(kind, key, &error.0, waits) {
+        if self.outage.failed(kind, key, &error.to_string(), waits) {
             self.begins(&error);
         }
         Err(error)
@@ -202,12 +204,12 @@ impl WithReplica {
             .trouble()
             .map(|trouble| trouble.reason)
             .unwrap_or_default();
-        BackendError(format!("the database is away: {reason}"))
+        BackendError::Away(format!("the database is away: {reason}"))
     }
 
     /// Tells that the copy is in use, and looks after the database until it is back.
     fn begins(&self, error: &BackendError) {
-        let reason = error.0.clone();
+        let reason = error.to_string();
         tracing::warn!(
             reason,
             "the database does not answer: known rows come from the replica"
@@ -223,7 +225,7 @@ impl WithReplica {
                     return;
                 };
                 match timeout(patience, probe(&*live, kind, &key)).await {
-                    Ok(Ok(())) => break,
+                    Ok(Ok(()) | Err(BackendError::Odd(_))) => break,
                     Ok(Err(_)) => outage.refuses(),
                     Err(_) => {}
                 }
@@ -384,10 +386,7 @@ impl Backend for WithReplica {
         Box::pin(self.ask(Kind::Mailbox, username, self.live.login(username), login, seen))
     }
 
-    fn logins<'a>(
-        &'a self,
-        usernames: &'a [String],
-    ) -> BoxFuture<'a, Result<Vec<Found<LoginRow>>, BackendError>> {
+    fn logins<'a>(&'a self, usernames: &'a [String]) -> Logins<'a> {
         Box::pin(async move {
             let Some(first) = usernames.first() else {
                 return Ok(Vec::new());
@@ -402,10 +401,10 @@ impl Backend for WithReplica {
             let mut rows = Vec::with_capacity(usernames.len());
             for username in usernames {
                 let row = self.ask_copy(Kind::Mailbox, username, login).await;
-                rows.push(Found {
+                rows.push(Ok(Found {
                     row: row.ok_or_else(|| error.clone())?,
                     source: Source::Replica,
-                });
+                }));
             }
             self.outage.answered();
             Ok(rows)

@@ -72,7 +72,7 @@ impl Tables {
         let mode = *self.mode.lock().unwrap();
         match mode {
             Mode::Works => Ok(self.rows.lock().unwrap().get(&(kind, key.to_owned())).cloned()),
-            Mode::Errors => Err(BackendError("gone".into())),
+            Mode::Errors => Err(BackendError::Away("gone".into())),
             Mode::Hangs => std::future::pending().await,
         }
     }
@@ -125,7 +125,7 @@ impl Backend for Tables {
         Box::pin(async move {
             match self.row(Kind::Alias, address).await? {
                 Some(Listed::Alias(row)) => Ok(Found::fresh(Some(row))),
-                Some(_) => Err(BackendError("odd".into())),
+                Some(_) => Err(BackendError::Odd("odd".into())),
                 None => Ok(Found::fresh(None)),
             }
         })
@@ -296,7 +296,7 @@ async fn an_old_copy_is_not_used() {
     world.clock.advance(Duration::from_secs(1));
     assert_eq!(
         layer.login("u@d.test").await.unwrap_err(),
-        BackendError("gone".into())
+        BackendError::Away("gone".into())
     );
     assert!(!layer.status().await.usable);
 }
@@ -339,9 +339,10 @@ async fn what_cannot_be_read_keeps_what_was_read() {
     assert_eq!(layer.alias("a@d.test").await.unwrap().source, Source::Replica);
     assert_eq!(
         layer.alias("odd@d.test").await.unwrap_err(),
-        BackendError("odd".into())
+        BackendError::Odd("odd".into())
     );
     assert_eq!(layer.alias("none@d.test").await.unwrap().source, Source::Database);
+    assert!(layer.status().await.trouble.is_none());
     // A table in which nothing can be read replaces nothing.
     for number in 0..200 {
         world

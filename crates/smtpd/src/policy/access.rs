@@ -7,7 +7,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use auth_api::access::{Action, Answer, Hit, Restriction, Table};
+use auth_api::access::{self, Action, Answer, Hit, Restriction, Table};
 use mail_types::{EnhancedStatus, Reply};
 use smtp_proto::reply;
 
@@ -91,9 +91,23 @@ impl Judgement {
         for hit in hits {
             if judgement.refusal.is_none() {
                 judgement.take(hit, names, client);
+                let refusal = judgement.refusal.take();
+                judgement.refusal = refusal.map(|refusal| judgement.put_off(refusal));
             }
         }
         judgement
+    }
+
+    /// A refusal for good is one for now where an earlier row asked for that (DEFER_IF_REJECT).
+    fn put_off(&self, refusal: Refusal) -> Refusal {
+        match &self.if_reject {
+            Some(reply) if !refusal.reply.is_transient() => Refusal {
+                reply: reply.clone(),
+                close: false,
+                ..refusal
+            },
+            _ => refusal,
+        }
     }
 
     /// Adds what other tables said later.
@@ -105,7 +119,8 @@ impl Judgement {
             discard,
             headers,
         } = later;
-        self.refusal = self.refusal.take().or_else(|| refusal.clone());
+        let refusal = refusal.clone().map(|refusal| self.put_off(refusal));
+        self.refusal = self.refusal.take().or(refusal);
         self.if_reject = self.if_reject.take().or_else(|| if_reject.clone());
         self.if_permit = self.if_permit.take().or_else(|| if_permit.clone());
         self.discard = self.discard.take().or_else(|| discard.clone());
@@ -117,8 +132,14 @@ impl Judgement {
     }
 
     fn take(&mut self, hit: &Hit, names: Names<'_>, client: Client) {
-        let say = |code, status, text: Option<&str>, default: &str| {
-            let text = text.unwrap_or(default);
+        let say = |code, default: EnhancedStatus, text: Option<&str>, default_text: &str| {
+            let (status, text) = access::split_status(text.unwrap_or_default());
+            // The class of the status is that of the code (RFC 3463).
+            let status = status.map_or(default, |status| EnhancedStatus {
+                class: default.class,
+                ..status
+            });
+            let text = if text.is_empty() { default_text } else { text };
             let (name, class) = (names.of(hit.table), hit.table.class());
             Reply::new(
                 code,
@@ -141,13 +162,11 @@ impl Judgement {
             }
             Action::Reply { code, status, text } => {
                 let default = if code < 500 { DEFER } else { REJECT };
-                // The class of the status is that of the code (RFC 3463).
-                let status = status.map_or(default, |status| EnhancedStatus {
-                    class: default.class,
-                    ..status
-                });
-                let text = Some(text.as_str()).filter(|text| !text.is_empty());
-                self.refusal = Some(refuse(say(code, status, text, "Access denied")));
+                let text = match status {
+                    Some(status) => format!("{status} {text}"),
+                    None => text,
+                };
+                self.refusal = Some(refuse(say(code, default, Some(&text), "Access denied")));
             }
             Action::DeferIfReject(text) => {
                 self.if_reject = Some(say(450, DEFER, text.as_deref(), "Service unavailable"));
@@ -203,7 +222,7 @@ fn evaluate(list: &[Restriction], client: Client) -> Option<Verdict> {
         Restriction::PermitMynetworks => client.own_network.then_some(Verdict::Permit),
         Restriction::PermitSaslAuthenticated => client.authenticated.then_some(Verdict::Permit),
         // Holds for every recipient anyway.
-        Restriction::RejectUnauthDestination => None,
+        Restriction::RejectUnauthDestination | Restriction::RejectUnauthPipelining => None,
     })
 }
 
@@ -309,6 +328,16 @@ mod tests {
                 "450 5.2.1 later",
                 "450 4.2.1 <r@d.test>: Recipient address rejected: later",
             ),
+            (
+                Table::Recipient,
+                "REJECT 5.1.1 gone",
+                "554 5.1.1 <r@d.test>: Recipient address rejected: gone",
+            ),
+            (
+                Table::Sender,
+                "DEFER 5.7.25",
+                "450 4.7.25 <s@a.test>: Sender address rejected: Access denied",
+            ),
             (Table::Recipient, "HOLD", "451 4.3.5 Server configuration error"),
             (Table::Client, "", "451 4.3.5 Server configuration error"),
             (Table::Client, "OK", ""),
@@ -348,6 +377,34 @@ mod tests {
         both.and(&judged(Table::Recipient, "PREPEND X-B: 2"));
         both.and(&judged(Table::Recipient, "PREPEND X-B: 2"));
         assert_eq!(both.headers, ["X-A: 1", "X-B: 2"]);
+    }
+
+    #[test]
+    fn refusals_after_defer_if_reject_are_for_now() {
+        let off = hit(Table::Client, "DEFER_IF_REJECT look again");
+        let code = |judgement: &Judgement| judgement.refusal.as_ref().map(|refusal| refusal.reply.code);
+        let sender = |action| hit(Table::Sender, action);
+        let of = |hits: &[Hit]| Judgement::of(hits, NAMES, OUTSIDER);
+        let put_off = of(&[off.clone(), sender("521 go")]);
+        let refusal = put_off.refusal.clone().unwrap();
+        assert_eq!(
+            refusal.reply.to_string(),
+            "450 4.7.1 <unknown[192.0.2.1]>: Client host rejected: look again"
+        );
+        assert!(!refusal.close);
+        // Neither what is for now anyway, nor what was refused before.
+        assert_eq!(code(&of(&[off.clone(), sender("451 later")])), Some(451));
+        assert_eq!(
+            code(&of(&[hit(Table::Client, "REJECT"), sender("DEFER_IF_REJECT")])),
+            Some(554)
+        );
+        // The table of recipients comes last.
+        let mut both = of(&[off]);
+        both.and(&judged(Table::Recipient, "REJECT"));
+        assert_eq!(code(&both), Some(450));
+        let mut both = judged(Table::Sender, "REJECT");
+        both.and(&judged(Table::Recipient, "DEFER_IF_REJECT"));
+        assert_eq!(code(&both), Some(554));
     }
 
     #[test]

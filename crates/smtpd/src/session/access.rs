@@ -84,7 +84,8 @@ where
         };
         if transaction.access.is_none() {
             question.client = Some(access::Client {
-                name: "unknown".to_owned(),
+                // Names of clients are not looked up yet. A word in its place would be a key like any other.
+                name: String::new(),
                 address: self.ip(),
             });
             question.helo = self.proto.hello().map(|hello| hello.name.clone());

@@ -12,7 +12,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use config::{Lookup, Lookups, ResultFormat, SqlDialect, TemplateError};
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, join_all, try_join, try_join3};
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use mail_types::Secret;
 
 use self::expand::Statement;
@@ -20,9 +21,10 @@ use self::named::Named;
 use super::values::{flag, id, text, text_or_empty, time};
 use super::{Database, DbError, Rows, Value};
 use crate::directory::backend::{
-    AccessTable, AliasDomainRow, AliasRow, Answer, Backend, BackendError, DomainRow, Found, LoginRow,
-    MailboxRow, Questions, UsageRow, VacationRow,
+    AccessTable, AliasDomainRow, AliasRow, Answer, Backend, BackendError, DomainRow, Found, LoginRow, Logins,
+    MailboxRow, Questions, TOGETHER, UsageRow, VacationRow, apart,
 };
+use crate::directory::parents;
 
 /// Most results of one question, where the site sets no limit.
 const MOST_RESULTS: usize = 100_000;
@@ -89,6 +91,10 @@ impl Map {
     }
 }
 
+fn domain_of(address: &str) -> &str {
+    address.rsplit_once('@').map_or("", |(_, domain)| domain)
+}
+
 /// A number of bytes; also as Courier has it, `concat(quota, 'S')`, which is empty for none.
 fn bytes(text: &str) -> Option<i64> {
     match text.strip_suffix('S').unwrap_or(text) {
@@ -99,7 +105,7 @@ fn bytes(text: &str) -> Option<i64> {
 
 /// A question that the site's SQL answers otherwise than it may.
 fn odd(question: Lookups, key: &str, what: &str) -> BackendError {
-    BackendError(format!("{}: the answer for {key:?} {what}", question.as_str()))
+    BackendError::Odd(format!("{}: the answer for {key:?} {what}", question.as_str()))
 }
 
 impl Custom {
@@ -128,7 +134,7 @@ impl Custom {
             Ok(rows) => rows,
             // What the column cannot hold is not there.
             Err(DbError::Charset(_)) if !key.is_ascii() => return Ok(None),
-            Err(error) => return Err(BackendError(format!("{}: {error}", question.as_str()))),
+            Err(error) => return Err(BackendError::Away(format!("{}: {error}", question.as_str()))),
         };
         match (&rows.columns, map.require_result_set) {
             (None, true) => Err(odd(question, key, "is no result set")),
@@ -219,11 +225,17 @@ impl Custom {
         {
             return Ok(Some(row(false, "")));
         }
+        if !self.has(Lookups::RelayDomains) {
+            return Ok(None);
+        }
         // relay_domains is in parent_domain_matches_subdomains.
-        let parents = std::iter::successors(Some(name), |name| Some(name.split_once('.')?.1));
-        for parent in parents {
-            if self.results(Lookups::RelayDomains, parent).await?.is_some() {
-                return Ok(Some(row(false, "relay:")));
+        let names: Vec<&str> = std::iter::once(name).chain(parents(name)).collect();
+        for some in names.chunks(TOGETHER) {
+            let asked = some.iter().map(|name| self.results(Lookups::RelayDomains, name));
+            for answer in join_all(asked).await {
+                if answer?.is_some() {
+                    return Ok(Some(row(false, "relay:")));
+                }
             }
         }
         Ok(None)
@@ -234,7 +246,7 @@ impl Custom {
         if !self.has(question) {
             return Ok(None);
         }
-        let number = self.single(question, address).await?;
+        let number = self.of_mailbox(question, address).await?;
         let number = number.ok_or_else(|| odd(question, address, "is missing, but there is a mailbox"))?;
         match number.parse() {
             Ok(number) => Ok(Some(number)),
@@ -247,7 +259,13 @@ impl Custom {
             return Ok(None);
         };
         let limits = Lookups::VirtualMailboxLimitMaps;
-        let quota = match self.single(limits, address).await? {
+        let (quota, uid, gid) = try_join3(
+            self.of_mailbox(limits, address),
+            self.owner(Lookups::VirtualUidMaps, address),
+            self.owner(Lookups::VirtualGidMaps, address),
+        )
+        .await?;
+        let quota = match quota {
             None => -1,
             Some(text) => bytes(&text).ok_or_else(|| odd(limits, address, "is no number of bytes"))?,
         };
@@ -255,19 +273,38 @@ impl Custom {
             username: address.to_owned(),
             maildir,
             quota,
-            uid: self.owner(Lookups::VirtualUidMaps, address).await?,
-            gid: self.owner(Lookups::VirtualGidMaps, address).await?,
+            uid,
+            gid,
             active: true,
         }))
     }
 
-    async fn login_row(&self, username: &str) -> Result<Option<LoginRow>, BackendError> {
+    /// What a map says of a mailbox, or else of all mailboxes of its domain.
+    async fn of_mailbox(&self, question: Lookups, address: &str) -> Result<Option<String>, BackendError> {
+        let own = self.single(question, address).await?;
+        match address.rsplit_once('@') {
+            Some((_, domain)) if own.is_none() => self.single(question, &format!("@{domain}")).await,
+            _ => Ok(own),
+        }
+    }
+
+    /// What a login rests on. `domain`: whether its domain is there, where that is known already.
+    async fn login_row(
+        &self,
+        username: &str,
+        domain: Option<Result<bool, BackendError>>,
+    ) -> Result<Option<LoginRow>, BackendError> {
         let question = Lookups::PasswordQuery;
         let unusable = || odd(question, username, "holds unexpected types");
+        let there = async {
+            match domain {
+                Some(there) => there,
+                None => Ok(self.class(domain_of(username)).await?.is_some()),
+            }
+        };
         // Both are always asked, so that the time does not tell which of them is missing.
-        let domain = username.rsplit_once('@').map_or("", |(_, domain)| domain);
-        let domain = self.class(domain).await?;
-        let Some(row) = self.named(question, username).await? else {
+        let (there, row) = try_join(there, self.named(question, username)).await?;
+        let Some(row) = row else {
             return Ok(None);
         };
         if row.first(&["password", "crypt", "cleartext", "clear"]).is_none() {
@@ -282,7 +319,7 @@ impl Custom {
             .ok_or_else(unusable)?;
         let domain_active = match row.first(&["domain_active"]) {
             Some(value) => flag(value).ok_or_else(unusable)?,
-            None => domain.is_some(),
+            None => there,
         };
         let mailbox = self.login_mailbox(username, &row).await?;
         Ok(Some(LoginRow {
@@ -409,7 +446,33 @@ impl Backend for Custom {
     }
 
     fn login<'a>(&'a self, username: &'a str) -> Answer<'a, LoginRow> {
-        Box::pin(async move { Ok(Found::fresh(self.login_row(username).await?)) })
+        Box::pin(async move { Ok(Found::fresh(self.login_row(username, None).await?)) })
+    }
+
+    fn logins<'a>(&'a self, usernames: &'a [String]) -> Logins<'a> {
+        Box::pin(async move {
+            // Most users share few domains.
+            let mut domains: Vec<&str> = usernames.iter().map(|name| domain_of(name)).collect();
+            domains.sort_unstable();
+            domains.dedup();
+            let mut asked: Vec<BoxFuture<'_, _>> = Vec::with_capacity(domains.len());
+            for name in domains {
+                asked.push(Box::pin(async move {
+                    (name, self.class(name).await.map(|row| row.is_some()))
+                }));
+            }
+            let asked = stream::iter(asked).buffered(TOGETHER);
+            let domains: HashMap<&str, Result<bool, BackendError>> = asked.collect().await;
+            let mut asked: Vec<BoxFuture<'_, _>> = Vec::with_capacity(usernames.len());
+            for username in usernames {
+                let domain = domains.get(domain_of(username)).cloned();
+                asked.push(Box::pin(async move {
+                    self.login_row(username, domain).await.map(Found::fresh)
+                }));
+            }
+            let asked = stream::iter(asked).buffered(TOGETHER);
+            asked.map(apart).try_collect().await
+        })
     }
 
     fn transport<'a>(&'a self, key: &'a str) -> Answer<'a, String> {

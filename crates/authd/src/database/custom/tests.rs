@@ -7,7 +7,7 @@ use config::{Backend as Kind, Config};
 use super::{Custom, Statements};
 use crate::database::Statement;
 use crate::database::sqlite::Sqlite;
-use crate::directory::backend::Backend as _;
+use crate::directory::backend::{Backend as _, BackendError};
 
 /// With these questions beside the needed ones.
 fn custom(more: &str) -> (Custom, tempfile::TempDir) {
@@ -119,4 +119,66 @@ async fn a_statement_names_its_column_for_cleartext() {
         let custom = Custom::new(Arc::new(database), statements);
         assert_eq!(custom.questions().await.unwrap().clear_column, clear, "{sql}");
     }
+}
+
+#[tokio::test]
+async fn owners_and_limits_of_all_mailboxes_of_a_domain() {
+    let mut more = String::new();
+    for map in ["uid", "gid", "mailbox_limit"] {
+        let column = map.trim_start_matches("mailbox_");
+        more += &format!(
+            "[authd.custom.virtual_{map}_maps]\nquery = \"SELECT v FROM t WHERE k = '{column} %s'\"\n"
+        );
+    }
+    let (custom, _dir) = custom(&more);
+    let rows = [
+        ("a@d.test", "d/a/"),
+        ("b@d.test", "d/b/"),
+        ("uid @d.test", "5000"),
+        ("gid @d.test", "5001"),
+        ("uid b@d.test", "6000"),
+        ("limit @d.test", "1000"),
+    ];
+    insert(&custom, &rows.map(|(key, value)| (key, Some(value)))).await;
+    let of = async |key| {
+        let row = custom.mailbox(key).await.unwrap().row.unwrap();
+        (row.uid, row.gid, row.quota)
+    };
+    assert_eq!(of("a@d.test").await, (Some(5000), Some(5001), 1000));
+    assert_eq!(of("b@d.test").await, (Some(6000), Some(5001), 1000));
+}
+
+#[tokio::test]
+async fn names_below_a_relay_domain() {
+    let more = "[authd.custom.relay_domains]\nquery = \"SELECT v FROM t WHERE k = '%s'\"\n";
+    let (custom, _dir) = custom(more);
+    insert(&custom, &[("r.test", Some("1"))]).await;
+    for (name, relays) in [
+        ("r.test", true),
+        ("a.b.c.d.e.f.r.test", true),
+        ("other.test", false),
+    ] {
+        assert_eq!(custom.domain(name).await.unwrap().row.is_some(), relays, "{name}");
+    }
+    let long = format!("{}r.test", "a.".repeat(120));
+    assert!(custom.domain(&long).await.unwrap().row.is_some());
+}
+
+#[tokio::test]
+async fn logins_of_several() {
+    let (custom, _dir) = custom("");
+    let rows = [
+        ("d.test", "1"),
+        ("a@d.test", "p"),
+        ("b@e.test", "p"),
+        ("two@d.test", "p"),
+        ("two@d.test", "q"),
+    ];
+    insert(&custom, &rows.map(|(key, value)| (key, Some(value)))).await;
+    let names = ["a@d.test", "no@d.test", "two@d.test", "b@e.test"].map(str::to_owned);
+    let rows = custom.logins(&names).await.unwrap();
+    assert!(rows[0].as_ref().unwrap().row.as_ref().unwrap().domain_active);
+    assert!(rows[1].as_ref().unwrap().row.is_none());
+    assert!(matches!(rows[2], Err(BackendError::Odd(_))));
+    assert!(!rows[3].as_ref().unwrap().row.as_ref().unwrap().domain_active);
 }

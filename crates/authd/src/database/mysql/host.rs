@@ -118,10 +118,11 @@ impl Host {
                     return Ok(done);
                 }
                 Ok(Err(error)) => error,
-                // Dropping the lease counts it.
                 Err(_) => {
+                    let error = DbError::Away("a query took too long".into());
+                    lease.fail(&error.to_string());
                     return Err(Failure {
-                        error: DbError::Away("a query took too long".into()),
+                        error,
                         elsewhere: work.repeatable(),
                         read_only: false,
                     });

@@ -14,6 +14,12 @@ use crate::database::DbError;
 /// An idle connection is closed after this time; the server's own limit may be short.
 const IDLE: Duration = Duration::from_secs(60);
 
+/// A server that was silent for so long while questions were given up has failed. Less is the business of
+/// those who gave up: they hung up, or there was too much to do.
+const SILENT: Duration = Duration::from_millis(900);
+/// Questions that were given up longer ago do not count any more.
+const FORGOTTEN: Duration = Duration::from_secs(5);
+
 /// The connections.
 pub struct Pool {
     shared: Arc<Shared>,
@@ -26,6 +32,8 @@ struct Shared {
     connect_timeout: Duration,
     idle: Mutex<Vec<(Conn, Instant)>>,
     breaker: Breaker,
+    /// Since when nothing was heard of the server, and when a question was given up last.
+    silent: Mutex<Option<(Instant, Instant)>>,
     changed: Box<dyn Fn(Change) + Send + Sync>,
 }
 
@@ -37,6 +45,7 @@ impl Pool {
                 connect_timeout: settings.connect_timeout,
                 idle: Mutex::default(),
                 breaker: Breaker::default(),
+                silent: Mutex::default(),
                 changed,
             }),
             permits: Arc::new(Semaphore::new(settings.pool_size)),
@@ -72,6 +81,7 @@ impl Pool {
             shared: self.shared.clone(),
             conn: None,
             settled: false,
+            began: Instant::now(),
             _places: [place, permit],
         };
         let pooled = self.shared.take_idle();
@@ -93,17 +103,34 @@ impl Shared {
         idle.pop().map(|(conn, _)| conn)
     }
 
+    /// A question that began then is given up now. True where the server was silent for too long.
+    fn gave_up(&self, began: Instant, now: Instant) -> bool {
+        let mut silent = self.silent.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = silent
+            .filter(|(_, last)| now - *last < FORGOTTEN)
+            .map_or(began, |(since, _)| since.min(began));
+        *silent = Some((since, now));
+        now - since >= SILENT
+    }
+
+    /// The server answered, or its failure was counted.
+    fn heard(&self) {
+        *self.silent.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     fn clear_idle(&self) {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 }
 
-/// A connection in use. Unless it is [`kept`](Self::keep), it counts as a failure of the server when it is
-/// dropped, whatever the reason: a deadline that cut the work off leaves no other trace.
+/// A connection in use. Unless it is [`kept`](Self::keep), it is closed when it is dropped, and counts as a
+/// failure of the server where that was silent for a while: a deadline that cut the work off leaves no other
+/// trace.
 pub struct Lease {
     shared: Arc<Shared>,
     conn: Option<Conn>,
     settled: bool,
+    began: Instant,
     _places: [OwnedSemaphorePermit; 2],
 }
 
@@ -150,6 +177,7 @@ impl Lease {
             let mut idle = self.shared.idle.lock().unwrap_or_else(PoisonError::into_inner);
             idle.push((conn, Instant::now()));
         }
+        self.shared.heard();
         if let Some(change) = self.shared.breaker.success(Instant::now()) {
             (self.shared.changed)(change);
         }
@@ -165,6 +193,7 @@ impl Lease {
     /// The server failed.
     pub fn fail(&mut self, why: &str) {
         self.settled = true;
+        self.shared.heard();
         self.shared.clear_idle();
         if let Some(change) = self.shared.breaker.failure(Instant::now(), why) {
             (self.shared.changed)(change);
@@ -174,7 +203,7 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        if !self.settled {
+        if !self.settled && self.shared.gave_up(self.began, Instant::now()) {
             self.fail("a query was given up");
         }
     }

@@ -68,3 +68,27 @@ async fn a_change_at_dead_servers_is_away_not_read_only() {
         Err(DbError::Away(_))
     ));
 }
+
+/// A server that takes connections and says nothing.
+#[tokio::test(start_paused = true)]
+async fn who_gives_up_soon_says_nothing_about_the_server() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let host = listener.local_addr().unwrap().to_string();
+    let changed: Changed = Arc::new(|_, _| ());
+    let mysql = Mysql::new(&settings(&[host]), &changed);
+    let gives_up = async |after| {
+        let question = mysql.select("SELECT 1", vec![]);
+        timeout(Duration::from_millis(after), question).await.unwrap_err();
+        mysql.hosts()[0].away_for.is_some()
+    };
+    for _ in 0..8 {
+        assert!(!gives_up(50).await);
+    }
+    // Nothing was heard of it for a second, by one question or by several.
+    assert!(!gives_up(300).await);
+    assert!(gives_up(300).await);
+    let other = Mysql::new(&settings(&[listener.local_addr().unwrap().to_string()]), &changed);
+    let question = other.select("SELECT 1", vec![]);
+    timeout(Duration::from_millis(1000), question).await.unwrap_err();
+    assert!(other.hosts()[0].away_for.is_some());
+}

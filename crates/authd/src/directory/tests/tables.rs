@@ -58,6 +58,35 @@ async fn transports_by_the_order_of_their_keys() {
     assert_eq!(deliveries(memory, "bob@d.test").await, ["550 5.7.1 closed"]);
 }
 
+/// `:nexthop` names a hop, not another class: a domain with mailboxes keeps them, and relays for nobody.
+#[tokio::test]
+async fn a_next_hop_alone_changes_no_class() {
+    let memory = || {
+        site()
+            .domain("hop.test", ":[192.0.2.9]")
+            .mailbox("u@hop.test")
+            .domain("backup.test", ":[192.0.2.9]")
+            .with_domain("backup.test", |row| row.backupmx = true)
+            .transport("away.test", ":[192.0.2.9]")
+            .transport("d.test", ":[192.0.2.9]")
+    };
+    assert_eq!(deliveries(memory(), "u@hop.test").await, ["u@hop.test"]);
+    assert_eq!(deliveries(memory(), "nobody@hop.test").await, [UNKNOWN]);
+    let directory = directory(memory());
+    for (text, relayed) in [
+        ("u@hop.test", false),
+        ("alice@d.test", false),
+        ("x@backup.test", true),
+        ("x@away.test", true),
+    ] {
+        let route = directory.route(&address(text)).await.unwrap();
+        match route {
+            Route::Smtp(hop) if relayed => assert_eq!(hop.host, "192.0.2.9", "{text}"),
+            other => assert_eq!((other, relayed), (Route::Local, false), "{text}"),
+        }
+    }
+}
+
 #[tokio::test]
 async fn who_moved_away() {
     let memory = || {
@@ -178,6 +207,19 @@ async fn names_of_the_own_domain() {
         ["550 5.1.1 User unknown in local recipient table"]
     );
     assert_eq!(deliveries(memory(), "root@d.test").await, [UNKNOWN]);
+    // No key of another domain can be made of a quoted name.
+    let catch_all = || memory().alias("@d.test", "bob@d.test");
+    for name in [
+        "\"@d.test\"@own.test",
+        "\"alice@d.test\"@own.test",
+        "\"@d.test+x\"@own.test",
+    ] {
+        assert_eq!(
+            deliveries(catch_all(), name).await,
+            ["550 5.1.1 User unknown in local recipient table"],
+            "{name}"
+        );
+    }
     assert_eq!(
         deliveries(memory().alias("list@d.test", "root"), "list@d.test").await,
         ["*alice@d.test", "*bob@d.test"]
@@ -384,10 +426,7 @@ async fn access_by_the_order_of_its_keys() {
         hits(&of_client("mx.example.net", "192.0.2.7")).await,
         ["client example.net OK"]
     );
-    assert_eq!(
-        hits(&of_client("unknown", "192.0.2.7")).await,
-        ["client 192.0.2 REJECT"]
-    );
+    assert_eq!(hits(&of_client("", "192.0.2.7")).await, ["client 192.0.2 REJECT"]);
     let of_sender = |text: &str| Question {
         sender: Some(text.parse().unwrap()),
         ..Question::default()
