@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::Semaphore;
 
-use super::ReplicaError;
 use super::format::{self, Meta};
+use super::{Origin, ReplicaError};
 use crate::directory::pages::Kind;
 
 /// Questions that are worked on at the same time.
@@ -24,7 +24,7 @@ static NUMBER: AtomicU64 = AtomicU64::new(0);
 /// The file.
 pub struct File {
     path: PathBuf,
-    origin: String,
+    origin: Origin,
     current: RwLock<Option<Arc<Generation>>>,
     /// Held during small changes and replacements.
     writing: Mutex<()>,
@@ -50,7 +50,7 @@ pub struct Extent {
 impl File {
     /// Uses the file where it is there and holds the tables of `origin`. One that cannot be used is removed,
     /// as is what an interrupted pass left. Blocks.
-    pub fn open(path: &Path, origin: String) -> Self {
+    pub fn open(path: &Path, origin: Origin) -> Self {
         remove_leftovers(path);
         let file = Self {
             path: path.to_owned(),
@@ -76,7 +76,8 @@ impl File {
     /// Puts what lies at the path in use.
     fn load(&self) -> Result<bool, ReplicaError> {
         let connection = format::open(&self.path)?;
-        let Some(meta) = format::meta(&connection)?.filter(|meta| meta.origin == self.origin) else {
+        let Some(meta) = format::meta(&connection)?.filter(|meta| meta.origin.tables == self.origin.tables)
+        else {
             return Ok(false);
         };
         let generation = Generation {
@@ -90,7 +91,7 @@ impl File {
     }
 
     /// The tables that it is to hold.
-    pub fn origin(&self) -> &str {
+    pub fn origin(&self) -> &Origin {
         &self.origin
     }
 

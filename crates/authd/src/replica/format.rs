@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 
-use super::ReplicaError;
+use super::{Origin, ReplicaError};
 use crate::directory::backend::{AccessTable, Questions};
 use crate::directory::pages::Kind;
 
@@ -42,7 +42,7 @@ CREATE TABLE sender_logins (name TEXT PRIMARY KEY, read_at INTEGER NOT NULL, val
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Meta {
     /// Which tables these are.
-    pub origin: String,
+    pub origin: Origin,
     /// What the schema can answer.
     pub questions: Questions,
     /// The tables that hold all rows.
@@ -108,11 +108,15 @@ pub fn meta(connection: &Connection) -> Result<Option<Meta>, ReplicaError> {
     else {
         return Ok(None);
     };
+    let servers = text("servers")?.unwrap_or_default();
     let mut number = |name: &str| -> Result<i64, ReplicaError> {
         Ok(text(name)?.and_then(|text| text.parse().ok()).unwrap_or_default())
     };
     Ok(Some(Meta {
-        origin,
+        origin: Origin {
+            tables: origin,
+            servers,
+        },
         questions: read_questions(&questions),
         listed: Kind::ALL
             .into_iter()
@@ -129,7 +133,8 @@ pub fn set_meta(connection: &Connection, meta: &Meta) -> Result<(), ReplicaError
     let listed: Vec<&str> = meta.listed.iter().map(|kind| kind.as_str()).collect();
     let mut insert = connection.prepare_cached("INSERT OR REPLACE INTO meta VALUES (?, ?)")?;
     for (name, value) in [
-        ("origin", meta.origin.clone()),
+        ("origin", meta.origin.tables.clone()),
+        ("servers", meta.origin.servers.clone()),
         ("questions", write_questions(&meta.questions)),
         ("listed", listed.join(",")),
         ("read_at", meta.read_at.to_string()),
@@ -198,7 +203,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("r");
         let written = Meta {
-            origin: "postfixadmin/mail".into(),
+            origin: Origin {
+                tables: "postfixadmin/mail".into(),
+                servers: "db.test".into(),
+            },
             questions: Questions {
                 relocated: true,
                 access: vec![AccessTable::Helo],

@@ -16,7 +16,7 @@ use super::outage::{Outage, Tasks, Trouble};
 use super::refresh::{LastPass, Refresher, State};
 use super::rows::{self, Kept};
 use super::seen::{self, Recorder, Seen};
-use super::{ReplicaError, Settings};
+use super::{Origin, ReplicaError, Settings};
 use crate::directory::backend::{
     AccessTable, AliasDomainRow, AliasRow, Answer, Backend, BackendError, DomainRow, Found, LoginRow,
     MailboxRow, Questions, Source, UsageRow, VacationRow,
@@ -71,7 +71,7 @@ impl WithReplica {
     pub fn open(
         live: Arc<dyn Backend>,
         settings: Settings,
-        origin: String,
+        origin: Origin,
         clock: Clock,
         events: Log,
     ) -> Self {

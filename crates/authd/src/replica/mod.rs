@@ -44,6 +44,16 @@ pub struct Settings {
     pub max_size: u64,
 }
 
+/// Where its rows come from.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// Which tables these are: schema and database. A file of others is not used.
+    pub tables: String,
+    /// The servers that have them. A file of others is used, but read whole at once: what was deleted or
+    /// changed on the way to another server has no time of its own.
+    pub servers: String,
+}
+
 /// Why the copy cannot be made, or not be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplicaError {

@@ -99,6 +99,9 @@ impl Refresher {
         let Some(meta) = self.file.current().map(|generation| generation.meta()) else {
             return Duration::ZERO;
         };
+        if meta.origin != *self.file.origin() {
+            return Duration::ZERO;
+        }
         let age = u64::try_from(self.now().saturating_sub(meta.read_at)).unwrap_or_default();
         self.settings
             .refresh_interval
@@ -170,6 +173,7 @@ impl Refresher {
                 !state.wanted
                     && big
                     && meta.questions == questions
+                    && meta.origin == *self.file.origin()
                     && (0..full).contains(&began.saturating_sub(meta.whole_at))
             })
         };
@@ -273,7 +277,7 @@ impl Refresher {
             }
         }
         let meta = Meta {
-            origin: self.file.origin().to_owned(),
+            origin: self.file.origin().clone(),
             questions,
             listed,
             read_at: began,

@@ -63,6 +63,10 @@ impl Tables {
         self.rows.lock().unwrap().insert((kind, key.to_owned()), row);
     }
 
+    fn remove(&self, kind: Kind, key: &str) {
+        self.rows.lock().unwrap().remove(&(kind, key.to_owned()));
+    }
+
     fn mode(&self, mode: Mode) {
         *self.mode.lock().unwrap() = mode;
     }
@@ -200,7 +204,13 @@ impl World {
     fn open(&self, origin: &str) -> WithReplica {
         let clock: Clock = self.clock.clock();
         let (settings, log) = (self.settings.clone(), self.log.clone());
-        WithReplica::open(self.tables.clone(), settings, origin.into(), clock, log)
+        // Words: the tables, then the servers.
+        let (tables, servers) = origin.split_once(' ').unwrap_or((origin, ""));
+        let origin = Origin {
+            tables: tables.into(),
+            servers: servers.into(),
+        };
+        WithReplica::open(self.tables.clone(), settings, origin, clock, log)
     }
 
     async fn filled(&self) -> WithReplica {
@@ -284,6 +294,35 @@ async fn a_new_process_uses_the_file_of_the_old_one() {
     std::fs::write(&world.settings.path, vec![7; 8192]).unwrap();
     assert!(world.open("x").login("u@d.test").await.is_err());
     assert!(!world.settings.path.exists());
+}
+
+#[tokio::test]
+async fn other_servers_are_read_whole_at_once() {
+    let world = World::new(true);
+    drop(world.filled().await);
+    world.tables.remove(Kind::Alias, "a@d.test");
+    // Nobody asks for the pass.
+    let layer = world.open("x db2");
+    while layer.status().await.last.is_none() {
+        tokio::task::yield_now().await;
+    }
+    assert!(layer.status().await.last.unwrap().whole);
+    assert_eq!(layer.status().await.meta.unwrap().origin.servers, "db2");
+    drop(layer);
+    // The same servers again: not before it is time.
+    let layer = world.open("x db2");
+    assert!(
+        layer
+            .status()
+            .await
+            .next_in
+            .is_none_or(|next| next > Duration::from_secs(3000))
+    );
+    // A fresh file of other servers is better than none.
+    world.tables.mode(Mode::Errors);
+    let layer = world.open("x db3");
+    assert!(layer.login("u@d.test").await.unwrap().row.is_some());
+    assert_eq!(layer.alias("a@d.test").await.unwrap().row, None);
 }
 
 #[tokio::test]
