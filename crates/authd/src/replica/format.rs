@@ -13,7 +13,7 @@ use crate::directory::pages::Kind;
 
 /// `PRRP`
 const APPLICATION: i64 = 0x5052_5250;
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 /// How long a reader waits for a small transaction, and the other way round.
 const BUSY: Duration = Duration::from_secs(2);
 
@@ -36,6 +36,10 @@ CREATE TABLE app_password (name TEXT, number INTEGER, id INTEGER NOT NULL, descr
 CREATE TABLE transport (name TEXT PRIMARY KEY, read_at INTEGER NOT NULL, value TEXT) WITHOUT ROWID;
 CREATE TABLE relocated (name TEXT PRIMARY KEY, read_at INTEGER NOT NULL, value TEXT) WITHOUT ROWID;
 CREATE TABLE sender_logins (name TEXT PRIMARY KEY, read_at INTEGER NOT NULL, value TEXT) WITHOUT ROWID;
+CREATE TABLE access_client (name TEXT PRIMARY KEY, read_at INTEGER NOT NULL, value TEXT) WITHOUT ROWID;
+CREATE TABLE access_helo (name TEXT PRIMARY KEY, read_at INTEGER NOT NULL, value TEXT) WITHOUT ROWID;
+CREATE TABLE access_sender (name TEXT PRIMARY KEY, read_at INTEGER NOT NULL, value TEXT) WITHOUT ROWID;
+CREATE TABLE access_recipient (name TEXT PRIMARY KEY, read_at INTEGER NOT NULL, value TEXT) WITHOUT ROWID;
 ";
 
 /// What the file says about itself.

@@ -394,6 +394,7 @@ fn asked(kind: Kind, questions: &Questions) -> bool {
         Kind::Relocated => questions.relocated,
         Kind::SenderLogins => questions.sender_logins,
         Kind::LocalAlias => questions.local_alias,
+        Kind::Access(table) => questions.access.contains(&table),
     }
 }
 

@@ -190,7 +190,7 @@ pub fn put(
             put_mailbox(connection, name, read_at, &row.mailbox)?;
             put_login(connection, name, read_at, row)?;
         }
-        (Kind::Transport | Kind::Relocated | Kind::SenderLogins, Listed::Text(value)) => {
+        (Kind::Transport | Kind::Relocated | Kind::SenderLogins | Kind::Access(_), Listed::Text(value)) => {
             let sql = format!("INSERT OR REPLACE INTO {} VALUES (?, ?, ?)", kind.as_str());
             connection
                 .prepare_cached(&sql)?
@@ -291,7 +291,7 @@ pub fn carry(
             Kind::AliasDomain => "target",
             Kind::Alias | Kind::LocalAlias => "goto",
             Kind::Mailbox => "maildir",
-            Kind::Transport | Kind::Relocated | Kind::SenderLogins => "value",
+            Kind::Transport | Kind::Relocated | Kind::SenderLogins | Kind::Access(_) => "value",
         };
         let sql = format!(
             "INSERT OR REPLACE INTO main.{table} SELECT * FROM old.{table} \

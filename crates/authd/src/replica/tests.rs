@@ -12,8 +12,8 @@ use rusqlite::Connection;
 
 use super::*;
 use crate::directory::backend::{
-    AliasRow, Answer, AppPassword, Backend, BackendError, DomainRow, Found, LoginRow, MailboxRow, Questions,
-    Source,
+    AccessTable, AliasRow, Answer, AppPassword, Backend, BackendError, DomainRow, Found, LoginRow,
+    MailboxRow, Questions, Source,
 };
 use crate::directory::pages::{Kind, Listed, Page, PageRequest};
 
@@ -111,6 +111,7 @@ impl Backend for Tables {
             self.row(Kind::Domain, "").await?;
             Ok(Questions {
                 unmarked_cleartext: true,
+                access: AccessTable::ALL.to_vec(),
                 ..Questions::default()
             })
         })
@@ -143,6 +144,15 @@ impl Backend for Tables {
         Box::pin(async move {
             Ok(Found::fresh(match self.row(Kind::Mailbox, username).await? {
                 Some(Listed::Mailbox(row)) => Some(*row),
+                _ => None,
+            }))
+        })
+    }
+
+    fn access<'a>(&'a self, table: AccessTable, key: &'a str) -> Answer<'a, String> {
+        Box::pin(async move {
+            Ok(Found::fresh(match self.row(Kind::Access(table), key).await? {
+                Some(Listed::Text(text)) => Some(text),
                 _ => None,
             }))
         })
@@ -448,6 +458,39 @@ async fn rows_that_were_asked_for_where_nothing_can_be_listed() {
     assert!(layer.login("u@d.test").await.unwrap().row.is_none());
     while layer.status().await.extent.rows.contains_key("mailbox") {
         tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn access_rows_stand_and_missing_ones_let_mail_through() {
+    const SENDER: AccessTable = AccessTable::Sender;
+    for listed in [true, false] {
+        let world = World::new(listed);
+        let reject = Listed::Text("REJECT".into());
+        world.tables.set(Kind::Access(SENDER), "evil.test", reject);
+        let layer = world.filled().await;
+        if !listed {
+            for key in ["evil.test", "good.test"] {
+                layer.access(SENDER, key).await.unwrap();
+            }
+            while layer.status().await.extent.rows.is_empty() {
+                tokio::task::yield_now().await;
+            }
+        }
+        assert_eq!(layer.status().await.extent.rows["access_sender"], 1);
+        world.tables.mode(Mode::Errors);
+        let found = layer.access(SENDER, "evil.test").await.unwrap();
+        assert_eq!(
+            (found.row.as_deref(), found.source),
+            (Some("REJECT"), Source::Replica)
+        );
+        for (table, key) in [
+            (SENDER, "good.test"),
+            (SENDER, "new.test"),
+            (AccessTable::Helo, "evil.test"),
+        ] {
+            assert_eq!(layer.access(table, key).await.unwrap().row, None, "{key}");
+        }
     }
 }
 
