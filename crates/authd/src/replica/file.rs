@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use rusqlite::{Connection, TransactionBehavior};
@@ -26,6 +26,8 @@ pub struct File {
     path: PathBuf,
     origin: Origin,
     current: RwLock<Option<Arc<Generation>>>,
+    /// What lies at the path is damaged.
+    damaged: AtomicBool,
     /// Held during small changes and replacements.
     writing: Mutex<()>,
 }
@@ -48,20 +50,25 @@ pub struct Extent {
 }
 
 impl File {
-    /// Uses the file where it is there and holds the tables of `origin`. One that cannot be used is removed,
-    /// as is what an interrupted pass left. Blocks.
+    /// Uses the file where it is there and holds the tables of `origin`. One that is damaged is removed, as
+    /// is what an interrupted pass left. Blocks.
     pub fn open(path: &Path, origin: Origin) -> Self {
         remove_leftovers(path);
         let file = Self {
             path: path.to_owned(),
             origin,
             current: RwLock::new(None),
+            damaged: AtomicBool::new(false),
             writing: Mutex::new(()),
         };
         if path.exists() {
             match file.load() {
                 Ok(true) => {}
                 Ok(false) => tracing::info!("the replica is of other tables and is made anew"),
+                Err(error) if !error.is_damage() => {
+                    let error = ::daemon::describe(&error);
+                    tracing::warn!(error, "the replica cannot be opened now");
+                }
                 Err(error) => {
                     tracing::warn!(error = ::daemon::describe(&error), "the replica is made anew");
                     for leftover in [path.to_owned(), with_suffix(path, "-journal")] {
@@ -87,7 +94,19 @@ impl File {
             permits: Arc::new(Semaphore::new(READERS as usize)),
         };
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(generation));
+        self.damaged.store(false, Ordering::Relaxed);
         Ok(true)
+    }
+
+    /// Tries once more to use what could not be opened. Blocks.
+    pub fn try_again(&self) {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.current().is_some() || self.damaged.load(Ordering::Relaxed) || !self.path.exists() {
+            return;
+        }
+        if let Err(error) = self.load() {
+            tracing::warn!(error = ::daemon::describe(&error), "the replica cannot be opened");
+        }
     }
 
     /// The tables that it is to hold.
@@ -138,26 +157,49 @@ impl File {
         let Some(generation) = self.current() else {
             return Ok(());
         };
-        let mut connection = format::open(&generation.path)?;
+        let changed = generation.change(work);
+        if let Err(error) = &changed {
+            self.failed(&generation, error);
+        }
+        changed
+    }
+
+    /// Stops using a state of the file where an error says that it is damaged; true where that is so.
+    pub fn failed(&self, generation: &Arc<Generation>, error: &ReplicaError) -> bool {
+        if !error.is_damage() {
+            return false;
+        }
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        // Not the one that took its place.
+        if current
+            .as_ref()
+            .is_some_and(|current| Arc::ptr_eq(current, generation))
+        {
+            *current = None;
+            self.damaged.store(true, Ordering::Relaxed);
+        }
+        true
+    }
+}
+
+impl Generation {
+    fn change(
+        &self,
+        work: impl FnOnce(&Connection, &mut Meta) -> Result<(), ReplicaError>,
+    ) -> Result<(), ReplicaError> {
+        let mut connection = format::open(&self.path)?;
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let old = generation.meta();
+        let old = self.meta();
         let mut meta = old.clone();
         work(&transaction, &mut meta)?;
         if meta != old {
             format::set_meta(&transaction, &meta)?;
         }
         transaction.commit()?;
-        *generation.meta.write().unwrap_or_else(PoisonError::into_inner) = meta;
+        *self.meta.write().unwrap_or_else(PoisonError::into_inner) = meta;
         Ok(())
     }
 
-    /// Stops using the file: it is damaged.
-    pub fn give_up(&self) {
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = None;
-    }
-}
-
-impl Generation {
     /// What the file says about itself.
     pub fn meta(&self) -> Meta {
         self.meta.read().unwrap_or_else(PoisonError::into_inner).clone()

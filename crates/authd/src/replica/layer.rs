@@ -258,9 +258,14 @@ impl WithReplica {
                 Ok(Some(kept)) => return kept.row.map(Some),
                 Err(ReplicaError::Replaced) => {}
                 Err(error) => {
-                    tracing::error!(error = ::daemon::describe(&error), "the replica cannot be used");
-                    self.file.give_up();
-                    self.refresher.wake.notify_one();
+                    let damaged = self.file.failed(&generation, &error);
+                    let error = ::daemon::describe(&error);
+                    if damaged {
+                        tracing::error!(error, "the replica is damaged");
+                        self.refresher.wake.notify_one();
+                    } else {
+                        tracing::warn!(error, "the replica does not answer a question");
+                    }
                     return None;
                 }
             }

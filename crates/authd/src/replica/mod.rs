@@ -18,6 +18,8 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use rusqlite::ErrorCode;
+
 pub use self::file::Extent;
 pub use self::format::Meta;
 pub use self::layer::{Status, WithReplica};
@@ -92,4 +94,19 @@ pub enum ReplicaError {
     /// The work was given up.
     #[error("interrupted: {0}")]
     Interrupted(#[from] tokio::task::JoinError),
+}
+
+impl ReplicaError {
+    /// Whether the file will never be right again. Everything else may pass (locks, descriptors, memory, a
+    /// disk that cannot be read now), and there is no other copy.
+    fn is_damage(&self) -> bool {
+        match self {
+            Self::OtherFormat => true,
+            Self::Sqlite(error) => matches!(
+                error.sqlite_error_code(),
+                Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
+            ),
+            _ => false,
+        }
+    }
 }

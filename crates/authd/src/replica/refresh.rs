@@ -119,6 +119,10 @@ impl Refresher {
 
     /// One pass; what came of it is remembered and told.
     async fn pass(&self) -> LastPass {
+        if self.file.current().is_none() {
+            let file = self.file.clone();
+            let _ = tokio::task::spawn_blocking(move || file.try_again()).await;
+        }
         let (began, start) = (self.now(), Instant::now());
         let request = self.lock().requests;
         let result = self.choose(began, start).await;
@@ -300,11 +304,15 @@ impl Refresher {
         let work = move || {
             let since = meta.read_at.saturating_sub(max_age);
             let mut carried = 0;
-            if file.current().is_some() {
+            if let Some(generation) = file.current() {
                 let others = Kind::ALL.into_iter().filter(|kind| !meta.listed.contains(kind));
                 let others: Vec<Kind> = others.collect();
                 let old = file.path();
-                carried = rows::carry(&new.connection, old, &others, &unreadable, since, max_rows)?;
+                carried = rows::carry(&new.connection, old, &others, &unreadable, since, max_rows)
+                    // The next pass does without, where it has to.
+                    .inspect_err(|error| {
+                        file.failed(&generation, error);
+                    })?;
             }
             new.connection
                 .pragma_update(Some("main"), "synchronous", "FULL")?;
