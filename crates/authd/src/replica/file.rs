@@ -133,10 +133,16 @@ impl File {
         with_suffix(&self.path, &format!("{MAKING}{number}"))
     }
 
-    /// Puts a new file in the place of the old one. Blocks.
-    pub fn replace(&self, new: &Path) -> Result<(), ReplicaError> {
+    /// Puts a new file in the place of the old one, once `finish` has taken over what only the old one has:
+    /// no change gets lost between the two. Blocks.
+    pub fn replace<T>(
+        &self,
+        new: &Path,
+        finish: impl FnOnce(Option<&Arc<Generation>>) -> Result<T, ReplicaError>,
+    ) -> Result<T, ReplicaError> {
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let old = self.current();
+        let finished = finish(old.as_ref())?;
         fs::rename(new, &self.path).map_err(ReplicaError::Replace)?;
         self.load()?;
         if let Some(old) = old {
@@ -145,7 +151,7 @@ impl File {
             let _ = tokio::runtime::Handle::current().block_on(ended);
             old.permits.close();
         }
-        Ok(())
+        Ok(finished)
     }
 
     /// Makes a small change to the file in use, all or nothing; nothing where there is none. Blocks.

@@ -303,26 +303,25 @@ impl Refresher {
         let max_rows = self.settings.max_rows;
         let work = move || {
             let since = meta.read_at.saturating_sub(max_age);
-            let mut carried = 0;
-            if let Some(generation) = file.current() {
-                let others = Kind::ALL.into_iter().filter(|kind| !meta.listed.contains(kind));
-                let others: Vec<Kind> = others.collect();
-                let old = file.path();
-                carried = rows::carry(&new.connection, old, &others, &unreadable, since, max_rows)
-                    // The next pass does without, where it has to.
-                    .inspect_err(|error| {
-                        file.failed(&generation, error);
-                    })?;
-            }
-            new.connection
-                .pragma_update(Some("main"), "synchronous", "FULL")?;
-            let transaction = new.connection.unchecked_transaction()?;
-            format::set_meta(&transaction, &meta)?;
-            transaction.commit()?;
             let New { connection, path } = new;
-            connection.close().map_err(|(_, error)| error)?;
-            file.replace(&path.0)?;
-            Ok(carried)
+            file.replace(&path.0, |old| {
+                let mut carried = 0;
+                if let Some(old) = old {
+                    let others = Kind::ALL.into_iter().filter(|kind| !meta.listed.contains(kind));
+                    let others: Vec<Kind> = others.collect();
+                    carried = rows::carry(&connection, file.path(), &others, &unreadable, since, max_rows)
+                        // The next pass does without, where it has to.
+                        .inspect_err(|error| {
+                            file.failed(old, error);
+                        })?;
+                }
+                connection.pragma_update(Some("main"), "synchronous", "FULL")?;
+                let transaction = connection.unchecked_transaction()?;
+                format::set_meta(&transaction, &meta)?;
+                transaction.commit()?;
+                connection.close().map_err(|(_, error)| error)?;
+                Ok(carried)
+            })
         };
         tokio::task::spawn_blocking(work).await?
     }

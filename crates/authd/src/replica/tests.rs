@@ -547,6 +547,48 @@ async fn access_rows_stand_and_missing_ones_let_mail_through() {
 }
 
 #[tokio::test]
+async fn what_is_written_while_the_file_is_replaced_is_not_lost() {
+    let world = World::new(false);
+    drop(world.filled().await);
+    let origin = Origin {
+        tables: "x".into(),
+        servers: String::new(),
+    };
+    let file = Arc::new(super::file::File::open(&world.settings.path, origin));
+    let work = move || {
+        let new = file.making();
+        let connection = super::format::create(&new).unwrap();
+        let mut writer = None;
+        file.replace(&new, |old| {
+            super::format::set_meta(&connection, &old.unwrap().meta()).unwrap();
+            connection.close().unwrap();
+            let (file, (done, written)) = (file.clone(), std::sync::mpsc::channel());
+            writer = Some(std::thread::spawn(move || {
+                let row = mailbox("late@d.test", "hash");
+                let put = |connection: &Connection, _: &mut Meta| {
+                    super::rows::put(connection, Kind::Mailbox, "late@d.test", 5, &row)
+                };
+                file.change(put).unwrap();
+                let _ = done.send(());
+            }));
+            // It has to wait, for the old file is not carried over any more.
+            let waited = written.recv_timeout(Duration::from_millis(100));
+            assert_eq!(waited, Err(std::sync::mpsc::RecvTimeoutError::Timeout));
+            Ok(())
+        })
+        .unwrap();
+        writer.unwrap().join().unwrap();
+        let connection = super::format::open(file.path()).unwrap();
+        assert!(
+            super::rows::get_login(&connection, "late@d.test")
+                .unwrap()
+                .is_some()
+        );
+    };
+    tokio::task::spawn_blocking(work).await.unwrap();
+}
+
+#[tokio::test]
 async fn big_tables_are_read_by_what_changed() {
     let mut world = World::new(true);
     world.settings.max_rows = 100_000;
