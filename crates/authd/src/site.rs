@@ -16,6 +16,7 @@ use crate::database::{Database, DbError};
 use crate::directory::Directory;
 use crate::directory::backend::Backend;
 use crate::directory::cached::Cached;
+use crate::directory::pages::Kind as Rows;
 use crate::profile::Profile;
 use crate::replica::{Origin, WithReplica};
 
@@ -87,11 +88,31 @@ impl Site {
         })
     }
 
-    /// To be called after a change of the tables: what is remembered is forgotten, so that the change holds
-    /// at once.
-    pub fn changed(&self) {
+    /// To be called after a change of the tables, in the words of its event: what is remembered is forgotten,
+    /// and the replica brought up to date, so that the change holds at once.
+    pub async fn changed(&self, object: &str, action: &str, key: &str) {
         if let Some(cache) = &self.cache {
             cache.clear();
+        }
+        let Some(replica) = &self.replica else {
+            return;
+        };
+        let rows: &[Rows] = match object {
+            "domain" => &[Rows::Domain],
+            "alias_domain" => &[Rows::AliasDomain],
+            "alias" | "vacation" => &[Rows::Alias],
+            "mailbox" => &[Rows::Mailbox, Rows::Alias],
+            "password" | "app_password" => &[Rows::Mailbox],
+            // Administrators are not in it.
+            _ => return,
+        };
+        let rows: Vec<(Rows, &str)> = rows.iter().map(|kind| (*kind, key)).collect();
+        let written = replica.changed(&rows).await;
+        // What was in a domain goes with it, which no row says. A mailbox is taken out of lists, which are
+        // marked as changed.
+        let whole = object == "domain" && action == "delete";
+        if whole || !written || (object == "mailbox" && action == "delete") {
+            replica.request_refresh(whole);
         }
     }
 

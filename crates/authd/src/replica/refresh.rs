@@ -1,5 +1,6 @@
 //! Filling the file: passes over the tables of the site, in pages, in the background.
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -58,7 +59,7 @@ pub struct Refresher {
     /// Ends the pause between two passes.
     pub wake: Notify,
     /// What is known of passes.
-    pub state: Mutex<State>,
+    pub state: Arc<Mutex<State>>,
     /// The number of the last request that was served by a pass.
     pub served: watch::Sender<u64>,
 }
@@ -76,6 +77,17 @@ pub struct State {
     pub wanted: bool,
     /// Rows of the last pass that read everything.
     whole_rows: Option<u64>,
+    /// While a pass runs: the rows that we changed ourselves since it began. It may have read them before.
+    changed: Option<HashSet<(Kind, String)>>,
+}
+
+impl State {
+    /// Remembers rows that are changed while a pass runs.
+    pub fn changed(&mut self, rows: &[(Kind, &str)]) {
+        if let Some(changed) = &mut self.changed {
+            changed.extend(rows.iter().map(|(kind, name)| (*kind, (*name).to_owned())));
+        }
+    }
 }
 
 impl Refresher {
@@ -124,7 +136,11 @@ impl Refresher {
             let _ = tokio::task::spawn_blocking(move || file.try_again()).await;
         }
         let (began, start) = (self.now(), Instant::now());
-        let request = self.lock().requests;
+        let request = {
+            let mut state = self.lock();
+            state.changed = Some(HashSet::new());
+            state.requests
+        };
         let result = self.choose(began, start).await;
         let mut last = LastPass {
             began,
@@ -153,6 +169,7 @@ impl Refresher {
             }
         }
         let mut state = self.lock();
+        state.changed = None;
         if last.error.is_none() {
             state.wanted = false;
             if last.whole {
@@ -205,15 +222,16 @@ impl Refresher {
                     return Ok(None);
                 };
                 rows += page.rows.len() as u64;
-                let (file, kind) = (self.file.clone(), *kind);
+                let (file, state, kind) = (self.file.clone(), self.state.clone(), *kind);
                 let put = move || {
                     file.change(|connection, _| {
-                        // What cannot be read now leaves what was read before.
-                        let readable = page
-                            .rows
-                            .iter()
-                            .filter(|(_, row)| !matches!(row, Listed::Unreadable));
-                        for (name, row) in readable {
+                        let changed = changed_rows(&state);
+                        // What cannot be read now leaves what was read before, and what we changed ourselves
+                        // is newer.
+                        let rows = page.rows.iter().filter(|(name, row)| {
+                            !matches!(row, Listed::Unreadable) && !changed.contains(&(kind, name.clone()))
+                        });
+                        for (name, row) in rows {
                             rows::put(connection, kind, name, began, row)?;
                         }
                         Ok(())
@@ -298,7 +316,7 @@ impl Refresher {
         meta: Meta,
         unreadable: Vec<(Kind, String)>,
     ) -> Result<u64, ReplicaError> {
-        let file = self.file.clone();
+        let (file, state) = (self.file.clone(), self.state.clone());
         let max_age = i64::try_from(self.settings.max_age.as_secs()).unwrap_or(i64::MAX);
         let max_rows = self.settings.max_rows;
         let work = move || {
@@ -311,6 +329,10 @@ impl Refresher {
                     let others: Vec<Kind> = others.collect();
                     carried = rows::carry(&connection, file.path(), &others, &unreadable, since, max_rows)
                         // The next pass does without, where it has to.
+                        .and_then(|carried| {
+                            rows::take_over(&connection, file.path(), &changed_rows(&state))?;
+                            Ok(carried)
+                        })
                         .inspect_err(|error| {
                             file.failed(old, error);
                         })?;
@@ -390,6 +412,12 @@ fn make_directory(parent: &Path) -> Result<(), ReplicaError> {
         path: parent.to_owned(),
         source,
     })
+}
+
+/// The rows that we changed ourselves since the pass began.
+fn changed_rows(state: &Mutex<State>) -> HashSet<(Kind, String)> {
+    let state = state.lock().unwrap_or_else(PoisonError::into_inner);
+    state.changed.clone().unwrap_or_default()
 }
 
 /// Whether the rules ask for rows of this kind at all.

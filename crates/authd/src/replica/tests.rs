@@ -32,6 +32,10 @@ struct Tables {
     asked: AtomicUsize,
     /// The keys of `alias` that the last passes asked for with `changed_since`.
     recent: AtomicBool,
+    /// A page of mailboxes is read, but not given while this is set.
+    hold: AtomicBool,
+    /// One is.
+    held: AtomicBool,
 }
 
 impl Tables {
@@ -42,6 +46,8 @@ impl Tables {
             listed,
             asked: AtomicUsize::new(0),
             recent: AtomicBool::new(false),
+            hold: AtomicBool::new(false),
+            held: AtomicBool::new(false),
         };
         let domain = DomainRow {
             active: true,
@@ -166,17 +172,29 @@ impl Backend for Tables {
             }
             self.recent
                 .fetch_or(request.changed_since.is_some(), Ordering::Relaxed);
-            let rows = self.rows.lock().unwrap();
-            let of_kind = rows.iter().filter(|((kind, _), _)| *kind == request.kind);
-            let after =
-                of_kind.filter(|((_, key), _)| request.after.is_none_or(|after| key.as_str() > after));
-            let rows: Vec<_> = after
-                .take(request.limit.min(2 + rows.len() / 10))
-                .map(|((_, key), row)| (key.clone(), row.clone()))
-                .collect();
-            let next = rows.last().map(|(key, _)| key.clone());
-            Ok(Some(Page { rows, next }))
+            let page = self.read_page(request);
+            if request.kind == Kind::Mailbox {
+                while self.hold.load(Ordering::SeqCst) {
+                    self.held.store(true, Ordering::SeqCst);
+                    tokio::task::yield_now().await;
+                }
+            }
+            Ok(Some(page))
         })
+    }
+}
+
+impl Tables {
+    fn read_page(&self, request: PageRequest<'_>) -> Page {
+        let rows = self.rows.lock().unwrap();
+        let of_kind = rows.iter().filter(|((kind, _), _)| *kind == request.kind);
+        let after = of_kind.filter(|((_, key), _)| request.after.is_none_or(|after| key.as_str() > after));
+        let rows: Vec<_> = after
+            .take(request.limit.min(2 + rows.len() / 10))
+            .map(|((_, key), row)| (key.clone(), row.clone()))
+            .collect();
+        let next = rows.last().map(|(key, _)| key.clone());
+        Page { rows, next }
     }
 }
 
@@ -208,6 +226,18 @@ impl World {
                 max_size: 10 << 20,
             },
             _dir: dir,
+        }
+    }
+
+    /// As many as make a table big.
+    fn many_aliases(&self) {
+        for number in 0..SMALL_AND_SOME {
+            let alias = AliasRow {
+                goto: "u@d.test".into(),
+                active: true,
+            };
+            let key = format!("{number:06}@d.test");
+            self.tables.set(Kind::Alias, &key, Listed::Alias(alias));
         }
     }
 
@@ -589,17 +619,58 @@ async fn what_is_written_while_the_file_is_replaced_is_not_lost() {
 }
 
 #[tokio::test]
+async fn our_own_changes_hold_at_once() {
+    let world = World::new(true);
+    let layer = world.filled().await;
+    let mailboxes = [(Kind::Mailbox, "u@d.test"), (Kind::Alias, "a@d.test")];
+    world
+        .tables
+        .set(Kind::Mailbox, "u@d.test", mailbox("u@d.test", "new"));
+    world.tables.remove(Kind::Alias, "a@d.test");
+    assert!(layer.changed(&mailboxes).await);
+    world.tables.mode(Mode::Errors);
+    let row = layer.login("u@d.test").await.unwrap().row.unwrap();
+    assert_eq!((row.password, row.app_passwords.len()), (Secret::new("new"), 1));
+    assert_eq!(layer.alias("a@d.test").await.unwrap().row, None);
+    // The database goes away right behind the change: what was true before must not be.
+    assert!(layer.changed(&mailboxes).await);
+    assert!(layer.login("u@d.test").await.unwrap().row.is_none());
+}
+
+#[tokio::test]
+async fn our_own_changes_outlast_the_pass_that_runs() {
+    for whole in [true, false] {
+        let mut world = World::new(true);
+        world.settings.max_rows = 100_000;
+        if !whole {
+            world.many_aliases();
+        }
+        let layer = world.filled().await;
+        // The pass has read the mailboxes, but not yet written them.
+        world.tables.hold.store(true, Ordering::SeqCst);
+        let mut served = layer.refresher.served.subscribe();
+        let request = layer.request_refresh(whole);
+        while !world.tables.held.load(Ordering::SeqCst) {
+            tokio::task::yield_now().await;
+        }
+        world
+            .tables
+            .set(Kind::Mailbox, "u@d.test", mailbox("u@d.test", "new"));
+        assert!(layer.changed(&[(Kind::Mailbox, "u@d.test")]).await);
+        world.tables.hold.store(false, Ordering::SeqCst);
+        served.wait_for(|served| *served >= request).await.unwrap();
+        assert_eq!(layer.status().await.last.unwrap().whole, whole);
+        world.tables.mode(Mode::Errors);
+        let row = layer.login("u@d.test").await.unwrap().row.unwrap();
+        assert_eq!(row.password, Secret::new("new"));
+    }
+}
+
+#[tokio::test]
 async fn big_tables_are_read_by_what_changed() {
     let mut world = World::new(true);
     world.settings.max_rows = 100_000;
-    for number in 0..SMALL_AND_SOME {
-        let alias = AliasRow {
-            goto: "u@d.test".into(),
-            active: true,
-        };
-        let key = format!("{number:06}@d.test");
-        world.tables.set(Kind::Alias, &key, Listed::Alias(alias));
-    }
+    world.many_aliases();
     let layer = world.filled().await;
     assert_eq!(layer.status().await.last.unwrap().rows, SMALL_AND_SOME + 3);
     assert!(!world.tables.recent.load(Ordering::Relaxed));
