@@ -14,6 +14,8 @@ use super::format::{self, Meta};
 use super::{Origin, ReplicaError};
 use crate::directory::pages::Kind;
 
+/// Up to so many rows everything is read each time, and counted when somebody asks.
+pub const SMALL: u64 = 20_000;
 /// Questions that are worked on at the same time.
 const READERS: u32 = 4;
 /// What follows the name of the file while it is being made.
@@ -245,17 +247,25 @@ impl Generation {
         asked.await?
     }
 
-    /// Counts. Takes a while where there are millions of rows.
+    /// How big it is. Few rows are counted; of many it is told how many there were when everything was read.
     pub async fn extent(self: &Arc<Self>) -> Result<Extent, ReplicaError> {
-        self.ask(extent).await
+        let meta = self.meta();
+        self.ask(move |connection| {
+            let bytes = bytes(connection)?;
+            let rows = match meta.all_rows() > SMALL {
+                true => meta.rows,
+                false => count(connection)?,
+            };
+            Ok(Extent { bytes, rows })
+        })
+        .await
     }
 }
 
-/// How big a file is.
-pub fn extent(connection: &Connection) -> Result<Extent, ReplicaError> {
+/// The rows of each table that has any. Reads all of it.
+pub fn count(connection: &Connection) -> Result<BTreeMap<&'static str, u64>, ReplicaError> {
     let mut rows = BTreeMap::new();
-    let tables = Kind::ALL.map(Kind::as_str);
-    for table in tables.into_iter().chain(["app_password"]) {
+    for table in format::tables() {
         let count: i64 = connection
             .prepare_cached(&format!("SELECT COUNT(*) FROM {table}"))?
             .query_row([], |row| row.get(0))?;
@@ -263,8 +273,7 @@ pub fn extent(connection: &Connection) -> Result<Extent, ReplicaError> {
             rows.insert(table, u64::try_from(count).unwrap_or_default());
         }
     }
-    let bytes = bytes(connection)?;
-    Ok(Extent { bytes, rows })
+    Ok(rows)
 }
 
 /// The bytes of a file, without those of changes that are not committed.

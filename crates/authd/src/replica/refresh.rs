@@ -1,6 +1,6 @@
 //! Filling the file: passes over the tables of the site, in pages, in the background.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,7 +12,7 @@ use rusqlite::Connection;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
-use super::file::{self, File};
+use super::file::{self, File, SMALL};
 use super::format::{self, Meta};
 use super::{ReplicaError, Settings, rows};
 use crate::directory::backend::{Backend, Questions};
@@ -20,8 +20,6 @@ use crate::directory::pages::{Kind, Listed, PageRequest};
 
 /// Rows of a page.
 const PAGE: usize = 1000;
-/// Up to so many rows everything is read each time.
-const SMALL: u64 = 20_000;
 /// Rows that may be unreadable; more are trouble with the tables, and what was read before is worth more.
 const UNREADABLE: usize = 100;
 /// A pass that failed is tried again after this time, or after `refresh_interval` where that is shorter.
@@ -75,8 +73,6 @@ pub struct State {
     pub requests: u64,
     /// Everything is to be read.
     pub wanted: bool,
-    /// Rows of the last pass that read everything.
-    whole_rows: Option<u64>,
     /// While a pass runs: the rows that we changed ourselves since it began. It may have read them before.
     changed: Option<HashSet<(Kind, String)>>,
 }
@@ -172,9 +168,6 @@ impl Refresher {
         state.changed = None;
         if last.error.is_none() {
             state.wanted = false;
-            if last.whole {
-                state.whole_rows = Some(last.rows);
-            }
         }
         state.last = Some(last.clone());
         drop(state);
@@ -188,11 +181,10 @@ impl Refresher {
         let recent = {
             let meta = self.file.current().map(|generation| generation.meta());
             let state = self.lock();
-            let big = state.whole_rows.is_none_or(|rows| rows > SMALL);
             let full = i64::try_from(self.settings.full_refresh_interval.as_secs()).unwrap_or(i64::MAX);
             meta.filter(|meta| {
                 !state.wanted
-                    && big
+                    && meta.all_rows() > SMALL
                     && meta.questions == questions
                     && meta.origin == *self.file.origin()
                     && (0..full).contains(&began.saturating_sub(meta.whole_at))
@@ -305,6 +297,7 @@ impl Refresher {
             read_at: began,
             whole_at: began,
             took_ms: i64::try_from(millis(start.elapsed())).unwrap_or(i64::MAX),
+            rows: BTreeMap::new(),
         };
         Ok(rows + self.finish(new, meta, unreadable).await?)
     }
@@ -313,7 +306,7 @@ impl Refresher {
     async fn finish(
         &self,
         new: New,
-        meta: Meta,
+        mut meta: Meta,
         unreadable: Vec<(Kind, String)>,
     ) -> Result<u64, ReplicaError> {
         let (file, state) = (self.file.clone(), self.state.clone());
@@ -337,6 +330,7 @@ impl Refresher {
                             file.failed(old, error);
                         })?;
                 }
+                meta.rows = file::count(&connection)?;
                 connection.pragma_update(Some("main"), "synchronous", "FULL")?;
                 let transaction = connection.unchecked_transaction()?;
                 format::set_meta(&transaction, &meta)?;

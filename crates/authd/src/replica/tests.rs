@@ -688,13 +688,29 @@ async fn big_tables_are_read_by_what_changed() {
         (row.password, row.app_passwords.len()),
         (Secret::new("changed"), 1)
     );
-    // After full_refresh_interval everything again.
+    // A new process knows how many rows there are without counting them.
     world.tables.mode(Mode::Works);
+    drop(layer);
+    let layer = world.open("x");
+    assert_eq!(layer.status().await.extent.rows["alias"], SMALL_AND_SOME + 1);
+    assert!(!layer.refresh(false).await.unwrap().whole);
+    // After full_refresh_interval everything again.
     world.clock.advance(Duration::from_secs(7200));
     assert!(layer.refresh(false).await.unwrap().whole);
 }
 
 const SMALL_AND_SOME: u64 = 20_010;
+
+#[tokio::test]
+async fn a_new_process_reads_small_tables_whole() {
+    let world = World::new(true);
+    drop(world.filled().await);
+    world.tables.remove(Kind::Alias, "a@d.test");
+    let layer = world.open("x");
+    assert!(layer.refresh(false).await.unwrap().whole);
+    world.tables.mode(Mode::Errors);
+    assert_eq!(layer.alias("a@d.test").await.unwrap().row, None);
+}
 
 #[tokio::test]
 async fn the_file_is_for_its_owner_alone_and_needs_no_journal() {
