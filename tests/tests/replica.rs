@@ -208,6 +208,7 @@ fn authd_starts_while_the_database_is_away() -> Result<()> {
         // Too old a copy is not used either.
         site.set("authd.replica.enabled", true)?;
         site.set("authd.replica.refresh_interval", "1s")?;
+        site.set("authd.replica.full_refresh_interval", "1s")?;
         site.set("authd.replica.max_age", "1s")?;
         site.restart("authd")?;
         wait::for_true("the copy to be too old", wait::LONG, || {

@@ -61,6 +61,20 @@ impl Profile {
         }
     }
 
+    /// What of the configuration decides which rows these are, as a text that does not change from process to
+    /// process or from build to build.
+    pub fn written(&self) -> String {
+        match self {
+            Self::PostfixAdmin(TableNames { prefix, renamed }) => {
+                let renamed = renamed.iter().map(|(usual, own)| format!("{usual} {own}\n"));
+                format!("{prefix}\n{}", renamed.collect::<String>())
+            }
+            Self::DomainsUsers => String::new(),
+            Self::PostfixTables(base) => base.display().to_string(),
+            Self::Custom(statements) => statements.written().to_owned(),
+        }
+    }
+
     /// The statements that make the tables in an empty SQLite file; only PostfixAdmin's are ours to make.
     pub fn tables(&self) -> Option<String> {
         match self {

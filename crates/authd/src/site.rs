@@ -1,14 +1,14 @@
 //! The site in force: settings, database and directory, replaced as a whole by a reload.
 
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use ::daemon::Clock;
 use events::{About, Log};
 use sasl::password::{Reading, Unmarked};
+use sha2::{Digest as _, Sha256};
 
 use crate::config::{Backend as Kind, Settings};
-use crate::database::mysql::{Change, Changed, Mysql};
+use crate::database::mysql::{self, Change, Changed, Mysql};
 use crate::database::postfixadmin::PostfixAdmin;
 use crate::database::schema::Schema;
 use crate::database::sqlite::{OpenError, Sqlite};
@@ -16,8 +16,9 @@ use crate::database::{Database, DbError};
 use crate::directory::Directory;
 use crate::directory::backend::{Backend, BackendError};
 use crate::directory::cached::Cached;
+use crate::directory::pages::Kind as Rows;
 use crate::profile::Profile;
-use crate::replica::WithReplica;
+use crate::replica::{Origin, WithReplica};
 
 /// One state of the site.
 pub struct Site {
@@ -55,7 +56,7 @@ impl Site {
         let mut backend = profile;
         let mut replica = None;
         if let (Some(kept), Kind::Mysql(mysql)) = (&settings.replica, &settings.backend) {
-            let origin = origin(&settings.profile, &mysql.database);
+            let origin = origin(&settings.profile, mysql);
             let layer = WithReplica::open(backend, kept.clone(), origin, clock.clone(), events.clone());
             let layer = Arc::new(layer);
             backend = layer.clone();
@@ -87,11 +88,31 @@ impl Site {
         })
     }
 
-    /// To be called after a change of the tables: what is remembered is forgotten, so that the change holds
-    /// at once.
-    pub fn changed(&self) {
+    /// To be called after a change of the tables, in the words of its event: what is remembered is forgotten,
+    /// and the replica brought up to date, so that the change holds at once.
+    pub async fn changed(&self, object: &str, action: &str, key: &str) {
         if let Some(cache) = &self.cache {
             cache.clear();
+        }
+        let Some(replica) = &self.replica else {
+            return;
+        };
+        let rows: &[Rows] = match object {
+            "domain" => &[Rows::Domain],
+            "alias_domain" => &[Rows::AliasDomain],
+            "alias" | "vacation" => &[Rows::Alias],
+            "mailbox" => &[Rows::Mailbox, Rows::Alias],
+            "password" | "app_password" => &[Rows::Mailbox],
+            // Administrators are not in it.
+            _ => return,
+        };
+        let rows: Vec<(Rows, &str)> = rows.iter().map(|kind| (*kind, key)).collect();
+        let written = replica.changed(&rows).await;
+        // What was in a domain goes with it, which no row says. A mailbox is taken out of lists, which are
+        // marked as changed.
+        let whole = object == "domain" && action == "delete";
+        if whole || !written || (object == "mailbox" && action == "delete") {
+            replica.request_refresh(whole);
         }
     }
 
@@ -124,11 +145,17 @@ impl Site {
     }
 }
 
-/// Names the tables of a replica: other queries and other databases have other rows.
-fn origin(profile: &Profile, database: &str) -> String {
-    let mut hasher = DefaultHasher::new();
-    format!("{profile:?}").hash(&mut hasher);
-    format!("{} in {database}, {:016x}", profile.as_str(), hasher.finish())
+/// Names the tables of a replica, the same in each process: other queries and other databases have other rows.
+fn origin(profile: &Profile, mysql: &mysql::Settings) -> Origin {
+    let digest = Sha256::digest(profile.written());
+    let digest: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    let mut servers: Vec<String> = mysql.hosts.iter().map(ToString::to_string).collect();
+    // In which order they are asked does not matter.
+    servers.sort_unstable();
+    Origin {
+        tables: format!("{} in {}, {digest}", profile.as_str(), mysql.database),
+        servers: servers.join(" "),
+    }
 }
 
 fn on_change(events: Log) -> impl Fn(&str, Change) + Send + Sync {
@@ -183,5 +210,74 @@ impl Sites {
     /// Puts a new one in force. Questions in progress end with the old one.
     pub fn replace(&self, site: Site) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(site);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The origin of the configuration with these lines, in `[authd.mysql]` where they begin.
+    fn of(lines: &str) -> Origin {
+        let text = format!("[authd]\nbackend = \"mysql\"\n{lines}");
+        let config = config::Config::from_toml(&text).unwrap();
+        let settings = Settings::new(&config).unwrap();
+        let Kind::Mysql(mysql) = &settings.backend else {
+            panic!("another database");
+        };
+        origin(&settings.profile, mysql)
+    }
+
+    #[test]
+    fn one_configuration_has_one_origin() {
+        let custom = |query: &str| {
+            let questions = [
+                "virtual_mailbox_domains",
+                "virtual_mailbox_maps",
+                "virtual_alias_maps",
+                "transport_maps",
+                "relocated_maps",
+                "alias_maps",
+                "alias_domain",
+                "check_client_access",
+            ];
+            let mut text = "schema = \"custom\"\n".to_owned();
+            for name in questions {
+                text.push_str(&format!(
+                    "[authd.custom.{name}]\nquery = \"SELECT a FROM t WHERE k = '%s'\"\n"
+                ));
+            }
+            text.push_str(&format!("[authd.custom.password_query]\nquery = \"{query}\"\n"));
+            of(&text)
+        };
+        let query = "SELECT password FROM u WHERE k = '%s'";
+        let first = custom(query);
+        for _ in 0..20 {
+            assert_eq!(custom(query), first);
+        }
+        assert_ne!(
+            custom("SELECT password FROM v WHERE k = '%s'").tables,
+            first.tables
+        );
+    }
+
+    #[test]
+    fn other_tables_have_another_origin() {
+        let usual = of("");
+        // A build of tomorrow has to find the file of today its own.
+        assert_eq!(
+            usual.tables,
+            "postfixadmin in postfix, 01ba4719c80b6fe911b091a7c05124b6"
+        );
+        assert_ne!(of("[authd.mysql]\ndatabase = \"other\"").tables, usual.tables);
+        assert_ne!(of("schema = \"domains-users\"").tables, usual.tables);
+        let prefixed = of("[authd.postfixadmin]\ndatabase_prefix = \"pa_\"");
+        assert_ne!(prefixed.tables, usual.tables);
+        // Other servers should have the same tables, in whatever order they are asked.
+        let hosts = |hosts: &str| of(&format!("[authd.mysql]\nhosts = {hosts}"));
+        let two = hosts("[\"db1.test:3306\", \"db2.test:3306\"]");
+        assert_eq!(two.tables, usual.tables);
+        assert_ne!(two.servers, usual.servers);
+        assert_eq!(two, hosts("[\"db2.test:3306\", \"db1.test:3306\"]"));
     }
 }

@@ -117,8 +117,7 @@ impl AdminService {
                 return Some(Err(admin_error(error)));
             }
         }
-        site.changed();
-        site.changed();
+        site.changed(object, action, &key).await;
         tracing::info!(object, action, key, "changed by an administrator");
         let kind = events::authd::Kind::AdminChanged {
             object: object.to_owned(),

@@ -147,9 +147,11 @@ impl Backend for DomainsUsers {
                     let read = |_: &str, row: &[Value]| Some(Listed::Text(text_or_empty(&row[0])?));
                     tables.list(&TRANSPORT, request, read).await
                 }
-                Kind::AliasDomain | Kind::Relocated | Kind::SenderLogins | Kind::LocalAlias => {
-                    Ok(Some(Page::default()))
-                }
+                Kind::AliasDomain
+                | Kind::Relocated
+                | Kind::SenderLogins
+                | Kind::LocalAlias
+                | Kind::Access(_) => Ok(Some(Page::default())),
             }
         })
     }

@@ -23,7 +23,7 @@ impl PostfixAdmin {
                 self.plain(&ALIAS, request, read).await
             }
             Kind::Mailbox => self.mailboxes(request).await,
-            Kind::Transport | Kind::Relocated | Kind::SenderLogins | Kind::LocalAlias => {
+            Kind::Transport | Kind::Relocated | Kind::SenderLogins | Kind::LocalAlias | Kind::Access(_) => {
                 Ok(Some(Page::default()))
             }
         }

@@ -245,6 +245,7 @@ impl Backend for PostfixTables {
                 Kind::LocalAlias => tables.list_joined(&ALIAS, request, aliases).await,
                 Kind::Transport => tables.list(&TRANSPORT, request, text).await,
                 Kind::Relocated => tables.list_joined(&RELOCATED, request, Listed::Text).await,
+                Kind::Access(table) => tables.list(&access(table), request, text).await,
                 Kind::Mailbox => {
                     let read =
                         |key: &str, row: &[Value]| Some(Listed::Mailbox(Box::new(self.login_row(key, row)?)));
@@ -328,5 +329,36 @@ mod tests {
                 matches!(found, Some((_, Listed::Alias(row))) if row.goto == "a@d.test, b@d.test,c@d.test");
             assert!(whole || limit == 2, "{limit}: {seen:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn access_rows_by_type_in_pages() {
+        let dir = tempfile::tempdir().unwrap();
+        let tables = "CREATE TABLE postfix_users (email, maildir, postfix);
+            CREATE TABLE postfix_transport (domain, destination);
+            CREATE TABLE postfix_access (source, access, type);
+            INSERT INTO postfix_access VALUES ('b.test', 'REJECT', 'sender'), ('A.test', 'OK', 'sender'),
+                ('c.test', 'DUNNO', 'sender'), ('192.0.2', 'REJECT', 'client');";
+        let database = Sqlite::open(&dir.path().join("d"), Some(tables)).unwrap();
+        let tables = PostfixTables::new(Arc::new(database), "/m".into(), Box::new(|_| ()));
+        let page = async |table, after: Option<&str>| {
+            let request = PageRequest {
+                kind: Kind::Access(table),
+                after,
+                limit: 2,
+                changed_since: None,
+            };
+            let page = tables.page(request).await.unwrap().unwrap();
+            let text = |(key, row): (String, Listed)| match row {
+                Listed::Text(text) => format!("{key} {text}"),
+                _ => format!("{key}?"),
+            };
+            (page.rows.into_iter().map(text).collect::<Vec<_>>(), page.next)
+        };
+        let (rows, next) = page(AccessTable::Sender, None).await;
+        assert_eq!(rows, ["a.test OK", "b.test REJECT"]);
+        let (rows, next) = page(AccessTable::Sender, next.as_deref()).await;
+        assert_eq!((rows, next), (vec!["c.test DUNNO".to_owned()], None));
+        assert_eq!(page(AccessTable::Client, None).await.0, ["192.0.2 REJECT"]);
     }
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use futures_util::future::{join, join_all};
 use mail_types::{Address, Domain};
 
-use super::backend::{AccessTable, AliasRow, Answer, Backend, Found, MailboxRow, Questions};
+use super::backend::{AccessTable, AliasRow, Answer, Backend, Found, MailboxRow, Questions, Source};
 use super::domains::DomainInfo;
 use super::lookup::rehomed;
 use super::{Directory, DirectoryError, Steps};
@@ -82,8 +82,13 @@ impl Ask<'_> {
             for (key, answer) in some.iter().zip(answers) {
                 let Found { row, source } = answer?;
                 let text = row.filter(|text| !text.trim().is_empty());
+                let missing = match (table, source) {
+                    // Mail goes on, so a row that the replica lacks is told.
+                    (Texts::Access(_), Source::Replica) => "not in the replica",
+                    _ => "",
+                };
                 self.steps
-                    .row(table.name(), key, text.as_deref().unwrap_or(""), source);
+                    .row(table.name(), key, text.as_deref().unwrap_or(missing), source);
                 if let Some(text) = text {
                     return Ok(Some(Found {
                         row: Some((key.clone(), text)),

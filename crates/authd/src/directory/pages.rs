@@ -1,6 +1,6 @@
 //! Going through all rows of the tables in pages, which is how the replica is filled.
 
-use super::backend::{AliasDomainRow, AliasRow, DomainRow, LoginRow};
+use super::backend::{AccessTable, AliasDomainRow, AliasRow, DomainRow, LoginRow};
 
 /// What can be gone through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -22,11 +22,13 @@ pub enum Kind {
     SenderLogins,
     /// [`Backend::local_alias`](super::backend::Backend::local_alias)
     LocalAlias,
+    /// [`Backend::access`](super::backend::Backend::access)
+    Access(AccessTable),
 }
 
 impl Kind {
     /// All of them. Domains come first.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 12] = [
         Self::Domain,
         Self::AliasDomain,
         Self::Alias,
@@ -35,6 +37,10 @@ impl Kind {
         Self::Relocated,
         Self::SenderLogins,
         Self::LocalAlias,
+        Self::Access(AccessTable::Client),
+        Self::Access(AccessTable::Helo),
+        Self::Access(AccessTable::Sender),
+        Self::Access(AccessTable::Recipient),
     ];
 
     /// The word in logs, tables and `mailctl`.
@@ -48,6 +54,10 @@ impl Kind {
             Self::Relocated => "relocated",
             Self::SenderLogins => "sender_logins",
             Self::LocalAlias => "local_alias",
+            Self::Access(AccessTable::Client) => "access_client",
+            Self::Access(AccessTable::Helo) => "access_helo",
+            Self::Access(AccessTable::Sender) => "access_sender",
+            Self::Access(AccessTable::Recipient) => "access_recipient",
         }
     }
 }
@@ -85,7 +95,7 @@ pub enum Listed {
     Alias(AliasRow),
     /// [`Kind::Mailbox`]
     Mailbox(Box<LoginRow>),
-    /// [`Kind::Transport`], [`Kind::Relocated`], [`Kind::SenderLogins`]
+    /// [`Kind::Transport`], [`Kind::Relocated`], [`Kind::SenderLogins`], [`Kind::Access`]
     Text(String),
     /// The question for this row would be an error (unexpected types, several rows of one key).
     Unreadable,

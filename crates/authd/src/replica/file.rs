@@ -4,16 +4,18 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::Semaphore;
 
-use super::ReplicaError;
 use super::format::{self, Meta};
+use super::{Origin, ReplicaError};
 use crate::directory::pages::Kind;
 
+/// Up to so many rows everything is read each time, and counted when somebody asks.
+pub const SMALL: u64 = 20_000;
 /// Questions that are worked on at the same time.
 const READERS: u32 = 4;
 /// What follows the name of the file while it is being made.
@@ -24,8 +26,10 @@ static NUMBER: AtomicU64 = AtomicU64::new(0);
 /// The file.
 pub struct File {
     path: PathBuf,
-    origin: String,
+    origin: Origin,
     current: RwLock<Option<Arc<Generation>>>,
+    /// What lies at the path is damaged.
+    damaged: AtomicBool,
     /// Held during small changes and replacements.
     writing: Mutex<()>,
 }
@@ -48,20 +52,25 @@ pub struct Extent {
 }
 
 impl File {
-    /// Uses the file where it is there and holds the tables of `origin`. One that cannot be used is removed,
-    /// as is what an interrupted pass left. Blocks.
-    pub fn open(path: &Path, origin: String) -> Self {
+    /// Uses the file where it is there and holds the tables of `origin`. One that is damaged is removed, as
+    /// is what an interrupted pass left. Blocks.
+    pub fn open(path: &Path, origin: Origin) -> Self {
         remove_leftovers(path);
         let file = Self {
             path: path.to_owned(),
             origin,
             current: RwLock::new(None),
+            damaged: AtomicBool::new(false),
             writing: Mutex::new(()),
         };
         if path.exists() {
             match file.load() {
                 Ok(true) => {}
                 Ok(false) => tracing::info!("the replica is of other tables and is made anew"),
+                Err(error) if !error.is_damage() => {
+                    let error = ::daemon::describe(&error);
+                    tracing::warn!(error, "the replica cannot be opened now");
+                }
                 Err(error) => {
                     tracing::warn!(error = ::daemon::describe(&error), "the replica is made anew");
                     for leftover in [path.to_owned(), with_suffix(path, "-journal")] {
@@ -76,7 +85,8 @@ impl File {
     /// Puts what lies at the path in use.
     fn load(&self) -> Result<bool, ReplicaError> {
         let connection = format::open(&self.path)?;
-        let Some(meta) = format::meta(&connection)?.filter(|meta| meta.origin == self.origin) else {
+        let Some(meta) = format::meta(&connection)?.filter(|meta| meta.origin.tables == self.origin.tables)
+        else {
             return Ok(false);
         };
         let generation = Generation {
@@ -86,11 +96,23 @@ impl File {
             permits: Arc::new(Semaphore::new(READERS as usize)),
         };
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(generation));
+        self.damaged.store(false, Ordering::Relaxed);
         Ok(true)
     }
 
+    /// Tries once more to use what could not be opened. Blocks.
+    pub fn try_again(&self) {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.current().is_some() || self.damaged.load(Ordering::Relaxed) || !self.path.exists() {
+            return;
+        }
+        if let Err(error) = self.load() {
+            tracing::warn!(error = ::daemon::describe(&error), "the replica cannot be opened");
+        }
+    }
+
     /// The tables that it is to hold.
-    pub fn origin(&self) -> &str {
+    pub fn origin(&self) -> &Origin {
         &self.origin
     }
 
@@ -113,10 +135,16 @@ impl File {
         with_suffix(&self.path, &format!("{MAKING}{number}"))
     }
 
-    /// Puts a new file in the place of the old one. Blocks.
-    pub fn replace(&self, new: &Path) -> Result<(), ReplicaError> {
+    /// Puts a new file in the place of the old one, once `finish` has taken over what only the old one has:
+    /// no change gets lost between the two. Blocks.
+    pub fn replace<T>(
+        &self,
+        new: &Path,
+        finish: impl FnOnce(Option<&Arc<Generation>>) -> Result<T, ReplicaError>,
+    ) -> Result<T, ReplicaError> {
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let old = self.current();
+        let finished = finish(old.as_ref())?;
         fs::rename(new, &self.path).map_err(ReplicaError::Replace)?;
         self.load()?;
         if let Some(old) = old {
@@ -125,7 +153,7 @@ impl File {
             let _ = tokio::runtime::Handle::current().block_on(ended);
             old.permits.close();
         }
-        Ok(())
+        Ok(finished)
     }
 
     /// Makes a small change to the file in use, all or nothing; nothing where there is none. Blocks.
@@ -137,26 +165,49 @@ impl File {
         let Some(generation) = self.current() else {
             return Ok(());
         };
-        let mut connection = format::open(&generation.path)?;
+        let changed = generation.change(work);
+        if let Err(error) = &changed {
+            self.failed(&generation, error);
+        }
+        changed
+    }
+
+    /// Stops using a state of the file where an error says that it is damaged; true where that is so.
+    pub fn failed(&self, generation: &Arc<Generation>, error: &ReplicaError) -> bool {
+        if !error.is_damage() {
+            return false;
+        }
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        // Not the one that took its place.
+        if current
+            .as_ref()
+            .is_some_and(|current| Arc::ptr_eq(current, generation))
+        {
+            *current = None;
+            self.damaged.store(true, Ordering::Relaxed);
+        }
+        true
+    }
+}
+
+impl Generation {
+    fn change(
+        &self,
+        work: impl FnOnce(&Connection, &mut Meta) -> Result<(), ReplicaError>,
+    ) -> Result<(), ReplicaError> {
+        let mut connection = format::open(&self.path)?;
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let old = generation.meta();
+        let old = self.meta();
         let mut meta = old.clone();
         work(&transaction, &mut meta)?;
         if meta != old {
             format::set_meta(&transaction, &meta)?;
         }
         transaction.commit()?;
-        *generation.meta.write().unwrap_or_else(PoisonError::into_inner) = meta;
+        *self.meta.write().unwrap_or_else(PoisonError::into_inner) = meta;
         Ok(())
     }
 
-    /// Stops using the file: it is damaged.
-    pub fn give_up(&self) {
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = None;
-    }
-}
-
-impl Generation {
     /// What the file says about itself.
     pub fn meta(&self) -> Meta {
         self.meta.read().unwrap_or_else(PoisonError::into_inner).clone()
@@ -196,17 +247,25 @@ impl Generation {
         asked.await?
     }
 
-    /// Counts. Takes a while where there are millions of rows.
+    /// How big it is. Few rows are counted; of many it is told how many there were when everything was read.
     pub async fn extent(self: &Arc<Self>) -> Result<Extent, ReplicaError> {
-        self.ask(extent).await
+        let meta = self.meta();
+        self.ask(move |connection| {
+            let bytes = bytes(connection)?;
+            let rows = match meta.all_rows() > SMALL {
+                true => meta.rows,
+                false => count(connection)?,
+            };
+            Ok(Extent { bytes, rows })
+        })
+        .await
     }
 }
 
-/// How big a file is.
-pub fn extent(connection: &Connection) -> Result<Extent, ReplicaError> {
+/// The rows of each table that has any. Reads all of it.
+pub fn count(connection: &Connection) -> Result<BTreeMap<&'static str, u64>, ReplicaError> {
     let mut rows = BTreeMap::new();
-    let tables = Kind::ALL.map(Kind::as_str);
-    for table in tables.into_iter().chain(["app_password"]) {
+    for table in format::tables() {
         let count: i64 = connection
             .prepare_cached(&format!("SELECT COUNT(*) FROM {table}"))?
             .query_row([], |row| row.get(0))?;
@@ -214,8 +273,7 @@ pub fn extent(connection: &Connection) -> Result<Extent, ReplicaError> {
             rows.insert(table, u64::try_from(count).unwrap_or_default());
         }
     }
-    let bytes = bytes(connection)?;
-    Ok(Extent { bytes, rows })
+    Ok(rows)
 }
 
 /// The bytes of a file, without those of changes that are not committed.

@@ -1,5 +1,6 @@
 //! The tables of the file (docs/formats/replica.md).
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
@@ -7,13 +8,13 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 
-use super::ReplicaError;
+use super::{Origin, ReplicaError};
 use crate::directory::backend::{AccessTable, Questions};
 use crate::directory::pages::Kind;
 
 /// `PRRP`
 const APPLICATION: i64 = 0x5052_5250;
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 /// How long a reader waits for a small transaction, and the other way round.
 const BUSY: Duration = Duration::from_secs(2);
 
@@ -36,13 +37,17 @@ CREATE TABLE app_password (name TEXT, number INTEGER, id INTEGER NOT NULL, descr
 CREATE TABLE transport (name TEXT PRIMARY KEY, read_at INTEGER NOT NULL, value TEXT) WITHOUT ROWID;
 CREATE TABLE relocated (name TEXT PRIMARY KEY, read_at INTEGER NOT NULL, value TEXT) WITHOUT ROWID;
 CREATE TABLE sender_logins (name TEXT PRIMARY KEY, read_at INTEGER NOT NULL, value TEXT) WITHOUT ROWID;
+CREATE TABLE access_client (name TEXT PRIMARY KEY, read_at INTEGER NOT NULL, value TEXT) WITHOUT ROWID;
+CREATE TABLE access_helo (name TEXT PRIMARY KEY, read_at INTEGER NOT NULL, value TEXT) WITHOUT ROWID;
+CREATE TABLE access_sender (name TEXT PRIMARY KEY, read_at INTEGER NOT NULL, value TEXT) WITHOUT ROWID;
+CREATE TABLE access_recipient (name TEXT PRIMARY KEY, read_at INTEGER NOT NULL, value TEXT) WITHOUT ROWID;
 ";
 
 /// What the file says about itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Meta {
     /// Which tables these are.
-    pub origin: String,
+    pub origin: Origin,
     /// What the schema can answer.
     pub questions: Questions,
     /// The tables that hold all rows.
@@ -53,6 +58,24 @@ pub struct Meta {
     pub whole_at: i64,
     /// How long the last pass took, in milliseconds.
     pub took_ms: i64,
+    /// The rows that each table had when everything was read, where it had any.
+    pub rows: BTreeMap<&'static str, u64>,
+}
+
+impl Meta {
+    /// All those rows, without the passwords of programs.
+    pub fn all_rows(&self) -> u64 {
+        let rows = self.rows.iter().filter(|(table, _)| **table != PROGRAMS);
+        rows.map(|(_, rows)| rows).sum()
+    }
+}
+
+/// The table of the passwords of programs, the one that is not of a kind of its own.
+const PROGRAMS: &str = "app_password";
+
+/// The tables with rows.
+pub fn tables() -> impl Iterator<Item = &'static str> {
+    Kind::ALL.into_iter().map(Kind::as_str).chain([PROGRAMS])
 }
 
 /// Makes an empty file that must not exist yet.
@@ -108,11 +131,16 @@ pub fn meta(connection: &Connection) -> Result<Option<Meta>, ReplicaError> {
     else {
         return Ok(None);
     };
+    let servers = text("servers")?.unwrap_or_default();
+    let rows = text("rows")?.unwrap_or_default();
     let mut number = |name: &str| -> Result<i64, ReplicaError> {
         Ok(text(name)?.and_then(|text| text.parse().ok()).unwrap_or_default())
     };
     Ok(Some(Meta {
-        origin,
+        origin: Origin {
+            tables: origin,
+            servers,
+        },
         questions: read_questions(&questions),
         listed: Kind::ALL
             .into_iter()
@@ -121,24 +149,38 @@ pub fn meta(connection: &Connection) -> Result<Option<Meta>, ReplicaError> {
         read_at: number("read_at")?,
         whole_at: number("whole_at")?,
         took_ms: number("took_ms")?,
+        rows: read_rows(&rows),
     }))
 }
 
 /// Writes [`Meta`].
 pub fn set_meta(connection: &Connection, meta: &Meta) -> Result<(), ReplicaError> {
     let listed: Vec<&str> = meta.listed.iter().map(|kind| kind.as_str()).collect();
+    let rows = meta.rows.iter().map(|(table, rows)| format!("{table}={rows}"));
+    let rows: Vec<String> = rows.collect();
     let mut insert = connection.prepare_cached("INSERT OR REPLACE INTO meta VALUES (?, ?)")?;
     for (name, value) in [
-        ("origin", meta.origin.clone()),
+        ("origin", meta.origin.tables.clone()),
+        ("servers", meta.origin.servers.clone()),
         ("questions", write_questions(&meta.questions)),
         ("listed", listed.join(",")),
         ("read_at", meta.read_at.to_string()),
         ("whole_at", meta.whole_at.to_string()),
         ("took_ms", meta.took_ms.to_string()),
+        ("rows", rows.join(",")),
     ] {
         insert.execute((name, value))?;
     }
     Ok(())
+}
+
+fn read_rows(text: &str) -> BTreeMap<&'static str, u64> {
+    let of = |table: &'static str| {
+        let mut entries = text.split(',').filter_map(|entry| entry.split_once('='));
+        let (_, rows) = entries.find(|(name, _)| *name == table)?;
+        Some((table, rows.parse().ok()?))
+    };
+    tables().filter_map(of).collect()
 }
 
 fn write_questions(questions: &Questions) -> String {
@@ -201,7 +243,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("r");
         let written = Meta {
-            origin: "postfixadmin/mail".into(),
+            origin: Origin {
+                tables: "postfixadmin/mail".into(),
+                servers: "db.test".into(),
+            },
             questions: Questions {
                 relocated: true,
                 clear_column: true,
@@ -212,6 +257,7 @@ mod tests {
             read_at: 5,
             whole_at: 4,
             took_ms: 3,
+            rows: BTreeMap::from([("alias", 7), ("app_password", 2)]),
         };
         let connection = create(&path).unwrap();
         assert_eq!(meta(&connection).unwrap(), None);

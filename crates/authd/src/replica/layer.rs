@@ -16,7 +16,7 @@ use super::outage::{Outage, Tasks, Trouble};
 use super::refresh::{LastPass, Refresher, State};
 use super::rows::{self, Kept};
 use super::seen::{self, Recorder, Seen};
-use super::{ReplicaError, Settings};
+use super::{Origin, ReplicaError, Settings};
 use crate::directory::backend::{
     AccessTable, AliasDomainRow, AliasRow, Answer, Backend, BackendError, DomainRow, Found, LoginRow, Logins,
     MailboxRow, Questions, Source, UsageRow, VacationRow,
@@ -37,7 +37,7 @@ pub struct WithReplica {
     events: Log,
     outage: Arc<Outage>,
     recorder: Recorder,
-    refresher: Arc<Refresher>,
+    pub(super) refresher: Arc<Refresher>,
     tasks: Arc<Tasks>,
 }
 
@@ -71,7 +71,7 @@ impl WithReplica {
     pub fn open(
         live: Arc<dyn Backend>,
         settings: Settings,
-        origin: String,
+        origin: Origin,
         clock: Clock,
         events: Log,
     ) -> Self {
@@ -83,7 +83,7 @@ impl WithReplica {
             clock: clock.clone(),
             events: events.clone(),
             wake: Notify::new(),
-            state: Mutex::new(State::default()),
+            state: Arc::new(Mutex::new(State::default())),
             served: watch::channel(0).0,
         });
         let tasks = Tasks::new();
@@ -141,6 +141,24 @@ impl WithReplica {
         state.wanted |= whole;
         self.refresher.wake.notify_one();
         state.requests
+    }
+
+    /// Brings rows up to date that we changed ourselves: a password that was just taken from a user must not be
+    /// good again because the database goes away. A row that cannot be read now is taken out, which makes it a
+    /// temporary failure. False where there is no file to write to.
+    pub async fn changed(&self, rows: &[(Kind, &str)]) -> bool {
+        self.refresher.lock().changed(rows);
+        let mut answers = Vec::with_capacity(rows.len());
+        for (kind, name) in rows {
+            let seen = match timeout(self.settings.patience, read(&*self.live, *kind, name)).await {
+                Ok(Ok(Some(row))) => Seen::Row(row),
+                _ => Seen::Nothing,
+            };
+            answers.push((*kind, (*name).to_owned(), seen));
+        }
+        let usable = self.file.current().is_some();
+        let written = seen::write_batch(&self.file, &self.settings, &self.clock, answers).await;
+        usable && written
     }
 
     /// Makes a pass and says how it went.
@@ -224,8 +242,8 @@ impl WithReplica {
                 let Some((kind, key)) = outage.probe() else {
                     return;
                 };
-                match timeout(patience, probe(&*live, kind, &key)).await {
-                    Ok(Ok(()) | Err(BackendError::Odd(_))) => break,
+                match timeout(patience, read(&*live, kind, &key)).await {
+                    Ok(Ok(_) | Err(BackendError::Odd(_))) => break,
                     Ok(Err(_)) => outage.refuses(),
                     Err(_) => {}
                 }
@@ -260,9 +278,14 @@ impl WithReplica {
                 Ok(Some(kept)) => return kept.row.map(Some),
                 Err(ReplicaError::Replaced) => {}
                 Err(error) => {
-                    tracing::error!(error = ::daemon::describe(&error), "the replica cannot be used");
-                    self.file.give_up();
-                    self.refresher.wake.notify_one();
+                    let damaged = self.file.failed(&generation, &error);
+                    let error = ::daemon::describe(&error);
+                    if damaged {
+                        tracing::error!(error, "the replica is damaged");
+                        self.refresher.wake.notify_one();
+                    } else {
+                        tracing::warn!(error, "the replica does not answer a question");
+                    }
                     return None;
                 }
             }
@@ -317,18 +340,23 @@ impl WithReplica {
     }
 }
 
-/// Asks the tables a question, for the sake of being answered.
-async fn probe(live: &dyn Backend, kind: Kind, key: &str) -> Result<(), BackendError> {
-    match kind {
-        Kind::Domain => live.domain(key).await.map(|_| ()),
-        Kind::AliasDomain => live.alias_domain(key).await.map(|_| ()),
-        Kind::Alias => live.alias(key).await.map(|_| ()),
-        Kind::Mailbox => live.login(key).await.map(|_| ()),
-        Kind::Transport => live.transport(key).await.map(|_| ()),
-        Kind::Relocated => live.relocated(key).await.map(|_| ()),
-        Kind::SenderLogins => live.sender_logins(key).await.map(|_| ()),
-        Kind::LocalAlias => live.local_alias(key).await.map(|_| ()),
-    }
+/// Asks the tables a question, for its row or for the sake of being answered.
+async fn read(live: &dyn Backend, kind: Kind, key: &str) -> Result<Option<Listed>, BackendError> {
+    Ok(match kind {
+        Kind::Domain => live.domain(key).await?.row.map(Listed::Domain),
+        Kind::AliasDomain => live.alias_domain(key).await?.row.map(Listed::AliasDomain),
+        Kind::Alias => live.alias(key).await?.row.map(Listed::Alias),
+        Kind::Mailbox => live
+            .login(key)
+            .await?
+            .row
+            .map(|row| Listed::Mailbox(Box::new(row))),
+        Kind::Transport => live.transport(key).await?.row.map(Listed::Text),
+        Kind::Relocated => live.relocated(key).await?.row.map(Listed::Text),
+        Kind::SenderLogins => live.sender_logins(key).await?.row.map(Listed::Text),
+        Kind::LocalAlias => live.local_alias(key).await?.row.map(Listed::Alias),
+        Kind::Access(table) => live.access(table, key).await?.row.map(Listed::Text),
+    })
 }
 
 fn login(connection: &Connection, _kind: Kind, name: &str) -> Result<Option<Kept<LoginRow>>, ReplicaError> {
@@ -464,7 +492,15 @@ impl Backend for WithReplica {
     }
 
     fn access<'a>(&'a self, table: AccessTable, key: &'a str) -> Answer<'a, String> {
-        Box::pin(self.only_live(self.live.access(table, key)))
+        // That there is no row is the answer for nearly all mail: it counts, though the copy may not know all
+        // rows, since otherwise no mail at all would be taken during an outage.
+        Box::pin(self.ask(
+            Kind::Access(table),
+            key,
+            self.live.access(table, key),
+            rows::get,
+            seen_text,
+        ))
     }
 
     fn vacation<'a>(&'a self, address: &'a str) -> Answer<'a, VacationRow> {

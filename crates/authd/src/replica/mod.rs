@@ -18,6 +18,8 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use rusqlite::ErrorCode;
+
 pub use self::file::Extent;
 pub use self::format::Meta;
 pub use self::layer::{Status, WithReplica};
@@ -42,6 +44,16 @@ pub struct Settings {
     pub max_rows: u64,
     /// Most bytes of the file.
     pub max_size: u64,
+}
+
+/// Where its rows come from.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// Which tables these are: schema and database. A file of others is not used.
+    pub tables: String,
+    /// The servers that have them. A file of others is used, but read whole at once: what was deleted or
+    /// changed on the way to another server has no time of its own.
+    pub servers: String,
 }
 
 /// Why the copy cannot be made, or not be used.
@@ -82,4 +94,19 @@ pub enum ReplicaError {
     /// The work was given up.
     #[error("interrupted: {0}")]
     Interrupted(#[from] tokio::task::JoinError),
+}
+
+impl ReplicaError {
+    /// Whether the file will never be right again. Everything else may pass (locks, descriptors, memory, a
+    /// disk that cannot be read now), and there is no other copy.
+    fn is_damage(&self) -> bool {
+        match self {
+            Self::OtherFormat => true,
+            Self::Sqlite(error) => matches!(
+                error.sqlite_error_code(),
+                Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
+            ),
+            _ => false,
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! Filling the file: passes over the tables of the site, in pages, in the background.
 
+use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,7 +12,7 @@ use rusqlite::Connection;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
-use super::file::{self, File};
+use super::file::{self, File, SMALL};
 use super::format::{self, Meta};
 use super::{ReplicaError, Settings, rows};
 use crate::directory::backend::{Backend, Questions};
@@ -19,8 +20,6 @@ use crate::directory::pages::{Kind, Listed, PageRequest};
 
 /// Rows of a page.
 const PAGE: usize = 1000;
-/// Up to so many rows everything is read each time.
-const SMALL: u64 = 20_000;
 /// Rows that may be unreadable; more are trouble with the tables, and what was read before is worth more.
 const UNREADABLE: usize = 100;
 /// A pass that failed is tried again after this time, or after `refresh_interval` where that is shorter.
@@ -58,7 +57,7 @@ pub struct Refresher {
     /// Ends the pause between two passes.
     pub wake: Notify,
     /// What is known of passes.
-    pub state: Mutex<State>,
+    pub state: Arc<Mutex<State>>,
     /// The number of the last request that was served by a pass.
     pub served: watch::Sender<u64>,
 }
@@ -74,8 +73,17 @@ pub struct State {
     pub requests: u64,
     /// Everything is to be read.
     pub wanted: bool,
-    /// Rows of the last pass that read everything.
-    whole_rows: Option<u64>,
+    /// While a pass runs: the rows that we changed ourselves since it began. It may have read them before.
+    changed: Option<HashSet<(Kind, String)>>,
+}
+
+impl State {
+    /// Remembers rows that are changed while a pass runs.
+    pub fn changed(&mut self, rows: &[(Kind, &str)]) {
+        if let Some(changed) = &mut self.changed {
+            changed.extend(rows.iter().map(|(kind, name)| (*kind, (*name).to_owned())));
+        }
+    }
 }
 
 impl Refresher {
@@ -99,6 +107,9 @@ impl Refresher {
         let Some(meta) = self.file.current().map(|generation| generation.meta()) else {
             return Duration::ZERO;
         };
+        if meta.origin != *self.file.origin() {
+            return Duration::ZERO;
+        }
         let age = u64::try_from(self.now().saturating_sub(meta.read_at)).unwrap_or_default();
         self.settings
             .refresh_interval
@@ -116,8 +127,16 @@ impl Refresher {
 
     /// One pass; what came of it is remembered and told.
     async fn pass(&self) -> LastPass {
+        if self.file.current().is_none() {
+            let file = self.file.clone();
+            let _ = tokio::task::spawn_blocking(move || file.try_again()).await;
+        }
         let (began, start) = (self.now(), Instant::now());
-        let request = self.lock().requests;
+        let request = {
+            let mut state = self.lock();
+            state.changed = Some(HashSet::new());
+            state.requests
+        };
         let result = self.choose(began, start).await;
         let mut last = LastPass {
             began,
@@ -146,11 +165,9 @@ impl Refresher {
             }
         }
         let mut state = self.lock();
+        state.changed = None;
         if last.error.is_none() {
             state.wanted = false;
-            if last.whole {
-                state.whole_rows = Some(last.rows);
-            }
         }
         state.last = Some(last.clone());
         drop(state);
@@ -164,12 +181,12 @@ impl Refresher {
         let recent = {
             let meta = self.file.current().map(|generation| generation.meta());
             let state = self.lock();
-            let big = state.whole_rows.is_none_or(|rows| rows > SMALL);
             let full = i64::try_from(self.settings.full_refresh_interval.as_secs()).unwrap_or(i64::MAX);
             meta.filter(|meta| {
                 !state.wanted
-                    && big
+                    && meta.all_rows() > SMALL
                     && meta.questions == questions
+                    && meta.origin == *self.file.origin()
                     && (0..full).contains(&began.saturating_sub(meta.whole_at))
             })
         };
@@ -197,15 +214,16 @@ impl Refresher {
                     return Ok(None);
                 };
                 rows += page.rows.len() as u64;
-                let (file, kind) = (self.file.clone(), *kind);
+                let (file, state, kind) = (self.file.clone(), self.state.clone(), *kind);
                 let put = move || {
                     file.change(|connection, _| {
-                        // What cannot be read now leaves what was read before.
-                        let readable = page
-                            .rows
-                            .iter()
-                            .filter(|(_, row)| !matches!(row, Listed::Unreadable));
-                        for (name, row) in readable {
+                        let changed = changed_rows(&state);
+                        // What cannot be read now leaves what was read before, and what we changed ourselves
+                        // is newer.
+                        let rows = page.rows.iter().filter(|(name, row)| {
+                            !matches!(row, Listed::Unreadable) && !changed.contains(&(kind, name.clone()))
+                        });
+                        for (name, row) in rows {
                             rows::put(connection, kind, name, began, row)?;
                         }
                         Ok(())
@@ -273,12 +291,13 @@ impl Refresher {
             }
         }
         let meta = Meta {
-            origin: self.file.origin().to_owned(),
+            origin: self.file.origin().clone(),
             questions,
             listed,
             read_at: began,
             whole_at: began,
             took_ms: i64::try_from(millis(start.elapsed())).unwrap_or(i64::MAX),
+            rows: BTreeMap::new(),
         };
         Ok(rows + self.finish(new, meta, unreadable).await?)
     }
@@ -287,30 +306,38 @@ impl Refresher {
     async fn finish(
         &self,
         new: New,
-        meta: Meta,
+        mut meta: Meta,
         unreadable: Vec<(Kind, String)>,
     ) -> Result<u64, ReplicaError> {
-        let file = self.file.clone();
+        let (file, state) = (self.file.clone(), self.state.clone());
         let max_age = i64::try_from(self.settings.max_age.as_secs()).unwrap_or(i64::MAX);
         let max_rows = self.settings.max_rows;
         let work = move || {
             let since = meta.read_at.saturating_sub(max_age);
-            let mut carried = 0;
-            if file.current().is_some() {
-                let others = Kind::ALL.into_iter().filter(|kind| !meta.listed.contains(kind));
-                let others: Vec<Kind> = others.collect();
-                let old = file.path();
-                carried = rows::carry(&new.connection, old, &others, &unreadable, since, max_rows)?;
-            }
-            new.connection
-                .pragma_update(Some("main"), "synchronous", "FULL")?;
-            let transaction = new.connection.unchecked_transaction()?;
-            format::set_meta(&transaction, &meta)?;
-            transaction.commit()?;
             let New { connection, path } = new;
-            connection.close().map_err(|(_, error)| error)?;
-            file.replace(&path.0)?;
-            Ok(carried)
+            file.replace(&path.0, |old| {
+                let mut carried = 0;
+                if let Some(old) = old {
+                    let others = Kind::ALL.into_iter().filter(|kind| !meta.listed.contains(kind));
+                    let others: Vec<Kind> = others.collect();
+                    carried = rows::carry(&connection, file.path(), &others, &unreadable, since, max_rows)
+                        // The next pass does without, where it has to.
+                        .and_then(|carried| {
+                            rows::take_over(&connection, file.path(), &changed_rows(&state))?;
+                            Ok(carried)
+                        })
+                        .inspect_err(|error| {
+                            file.failed(old, error);
+                        })?;
+                }
+                meta.rows = file::count(&connection)?;
+                connection.pragma_update(Some("main"), "synchronous", "FULL")?;
+                let transaction = connection.unchecked_transaction()?;
+                format::set_meta(&transaction, &meta)?;
+                transaction.commit()?;
+                connection.close().map_err(|(_, error)| error)?;
+                Ok(carried)
+            })
         };
         tokio::task::spawn_blocking(work).await?
     }
@@ -381,6 +408,12 @@ fn make_directory(parent: &Path) -> Result<(), ReplicaError> {
     })
 }
 
+/// The rows that we changed ourselves since the pass began.
+fn changed_rows(state: &Mutex<State>) -> HashSet<(Kind, String)> {
+    let state = state.lock().unwrap_or_else(PoisonError::into_inner);
+    state.changed.clone().unwrap_or_default()
+}
+
 /// Whether the rules ask for rows of this kind at all.
 fn asked(kind: Kind, questions: &Questions) -> bool {
     match kind {
@@ -390,6 +423,7 @@ fn asked(kind: Kind, questions: &Questions) -> bool {
         Kind::Relocated => questions.relocated,
         Kind::SenderLogins => questions.sender_logins,
         Kind::LocalAlias => questions.local_alias,
+        Kind::Access(table) => questions.access.contains(&table),
     }
 }
 

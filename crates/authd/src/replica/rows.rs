@@ -1,5 +1,6 @@
 //! Rows on their way in and out of the file.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use mail_types::Secret;
@@ -190,7 +191,7 @@ pub fn put(
             put_mailbox(connection, name, read_at, &row.mailbox)?;
             put_login(connection, name, read_at, row)?;
         }
-        (Kind::Transport | Kind::Relocated | Kind::SenderLogins, Listed::Text(value)) => {
+        (Kind::Transport | Kind::Relocated | Kind::SenderLogins | Kind::Access(_), Listed::Text(value)) => {
             let sql = format!("INSERT OR REPLACE INTO {} VALUES (?, ?, ?)", kind.as_str());
             connection
                 .prepare_cached(&sql)?
@@ -291,7 +292,7 @@ pub fn carry(
             Kind::AliasDomain => "target",
             Kind::Alias | Kind::LocalAlias => "goto",
             Kind::Mailbox => "maildir",
-            Kind::Transport | Kind::Relocated | Kind::SenderLogins => "value",
+            Kind::Transport | Kind::Relocated | Kind::SenderLogins | Kind::Access(_) => "value",
         };
         let sql = format!(
             "INSERT OR REPLACE INTO main.{table} SELECT * FROM old.{table} \
@@ -309,13 +310,41 @@ pub fn carry(
     Ok(carried)
 }
 
+/// Takes rows over from an old file as they are there, which may be not at all.
+pub fn take_over(
+    connection: &Connection,
+    old: &Path,
+    rows: &HashSet<(Kind, String)>,
+) -> Result<(), ReplicaError> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    connection.execute("ATTACH ? AS old", [old.to_string_lossy()])?;
+    let transaction = connection.unchecked_transaction()?;
+    for (kind, name) in rows {
+        remove(&transaction, *kind, name)?;
+        let mailbox = ["mailbox", "app_password"];
+        let tables = match kind {
+            Kind::Mailbox => mailbox.as_slice(),
+            kind => &[kind.as_str()],
+        };
+        for table in tables {
+            let sql = format!("INSERT INTO main.{table} SELECT * FROM old.{table} WHERE name = ?");
+            transaction.execute(&sql, [name])?;
+        }
+    }
+    transaction.commit()?;
+    connection.execute("DETACH old", [])?;
+    Ok(())
+}
+
 /// Takes a row out.
 pub fn remove(connection: &Connection, kind: Kind, name: &str) -> Result<(), ReplicaError> {
-    let sql = format!("DELETE FROM {} WHERE name = ?", kind.as_str());
+    let sql = format!("DELETE FROM main.{} WHERE name = ?", kind.as_str());
     connection.prepare_cached(&sql)?.execute([name])?;
     if kind == Kind::Mailbox {
         connection
-            .prepare_cached("DELETE FROM app_password WHERE name = ?")?
+            .prepare_cached("DELETE FROM main.app_password WHERE name = ?")?
             .execute([name])?;
     }
     Ok(())

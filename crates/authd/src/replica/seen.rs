@@ -63,7 +63,7 @@ impl Seen {
 }
 
 /// An answer on its way.
-type Answer = (Kind, String, Seen);
+pub type Answer = (Kind, String, Seen);
 
 /// Takes answers.
 pub struct Recorder {
@@ -118,15 +118,21 @@ pub async fn write(file: Arc<File>, settings: Settings, clock: Clock, mut answer
                 () = &mut full => break,
             }
         }
-        let (file, max_size) = (file.clone(), settings.max_size);
-        let now = i64::try_from(clock.unix_millis() / 1000).unwrap_or_default();
-        let put = move || file.change(|connection, _| put(connection, &batch, now, max_size));
-        match tokio::task::spawn_blocking(put).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(error = ::daemon::describe(&error), "writing the replica"),
-            Err(error) => tracing::warn!(%error, "writing the replica"),
-        }
+        write_batch(&file, &settings, &clock, batch).await;
     }
+}
+
+/// Writes answers now; false where that did not succeed.
+pub async fn write_batch(file: &Arc<File>, settings: &Settings, clock: &Clock, batch: Vec<Answer>) -> bool {
+    let (file, max_size) = (file.clone(), settings.max_size);
+    let now = i64::try_from(clock.unix_millis() / 1000).unwrap_or_default();
+    let put = move || file.change(|connection, _| put(connection, &batch, now, max_size));
+    match tokio::task::spawn_blocking(put).await {
+        Ok(Ok(())) => return true,
+        Ok(Err(error)) => tracing::warn!(error = ::daemon::describe(&error), "writing the replica"),
+        Err(error) => tracing::warn!(%error, "writing the replica"),
+    }
+    false
 }
 
 fn put(

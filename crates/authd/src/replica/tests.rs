@@ -12,8 +12,8 @@ use rusqlite::Connection;
 
 use super::*;
 use crate::directory::backend::{
-    AliasRow, Answer, AppPassword, Backend, BackendError, DomainRow, Found, LoginRow, MailboxRow, Questions,
-    Source,
+    AccessTable, AliasRow, Answer, AppPassword, Backend, BackendError, DomainRow, Found, LoginRow,
+    MailboxRow, Questions, Source,
 };
 use crate::directory::pages::{Kind, Listed, Page, PageRequest};
 
@@ -32,6 +32,10 @@ struct Tables {
     asked: AtomicUsize,
     /// The keys of `alias` that the last passes asked for with `changed_since`.
     recent: AtomicBool,
+    /// A page of mailboxes is read, but not given while this is set.
+    hold: AtomicBool,
+    /// One is.
+    held: AtomicBool,
 }
 
 impl Tables {
@@ -42,6 +46,8 @@ impl Tables {
             listed,
             asked: AtomicUsize::new(0),
             recent: AtomicBool::new(false),
+            hold: AtomicBool::new(false),
+            held: AtomicBool::new(false),
         };
         let domain = DomainRow {
             active: true,
@@ -61,6 +67,10 @@ impl Tables {
 
     fn set(&self, kind: Kind, key: &str, row: Listed) {
         self.rows.lock().unwrap().insert((kind, key.to_owned()), row);
+    }
+
+    fn remove(&self, kind: Kind, key: &str) {
+        self.rows.lock().unwrap().remove(&(kind, key.to_owned()));
     }
 
     fn mode(&self, mode: Mode) {
@@ -107,6 +117,7 @@ impl Backend for Tables {
             self.row(Kind::Domain, "").await?;
             Ok(Questions {
                 unmarked_cleartext: true,
+                access: AccessTable::ALL.to_vec(),
                 ..Questions::default()
             })
         })
@@ -144,6 +155,15 @@ impl Backend for Tables {
         })
     }
 
+    fn access<'a>(&'a self, table: AccessTable, key: &'a str) -> Answer<'a, String> {
+        Box::pin(async move {
+            Ok(Found::fresh(match self.row(Kind::Access(table), key).await? {
+                Some(Listed::Text(text)) => Some(text),
+                _ => None,
+            }))
+        })
+    }
+
     fn page<'a>(&'a self, request: PageRequest<'a>) -> BoxFuture<'a, Result<Option<Page>, BackendError>> {
         Box::pin(async move {
             self.row(request.kind, "").await?;
@@ -152,17 +172,29 @@ impl Backend for Tables {
             }
             self.recent
                 .fetch_or(request.changed_since.is_some(), Ordering::Relaxed);
-            let rows = self.rows.lock().unwrap();
-            let of_kind = rows.iter().filter(|((kind, _), _)| *kind == request.kind);
-            let after =
-                of_kind.filter(|((_, key), _)| request.after.is_none_or(|after| key.as_str() > after));
-            let rows: Vec<_> = after
-                .take(request.limit.min(2 + rows.len() / 10))
-                .map(|((_, key), row)| (key.clone(), row.clone()))
-                .collect();
-            let next = rows.last().map(|(key, _)| key.clone());
-            Ok(Some(Page { rows, next }))
+            let page = self.read_page(request);
+            if request.kind == Kind::Mailbox {
+                while self.hold.load(Ordering::SeqCst) {
+                    self.held.store(true, Ordering::SeqCst);
+                    tokio::task::yield_now().await;
+                }
+            }
+            Ok(Some(page))
         })
+    }
+}
+
+impl Tables {
+    fn read_page(&self, request: PageRequest<'_>) -> Page {
+        let rows = self.rows.lock().unwrap();
+        let of_kind = rows.iter().filter(|((kind, _), _)| *kind == request.kind);
+        let after = of_kind.filter(|((_, key), _)| request.after.is_none_or(|after| key.as_str() > after));
+        let rows: Vec<_> = after
+            .take(request.limit.min(2 + rows.len() / 10))
+            .map(|((_, key), row)| (key.clone(), row.clone()))
+            .collect();
+        let next = rows.last().map(|(key, _)| key.clone());
+        Page { rows, next }
     }
 }
 
@@ -197,10 +229,28 @@ impl World {
         }
     }
 
+    /// As many as make a table big.
+    fn many_aliases(&self) {
+        for number in 0..SMALL_AND_SOME {
+            let alias = AliasRow {
+                goto: "u@d.test".into(),
+                active: true,
+            };
+            let key = format!("{number:06}@d.test");
+            self.tables.set(Kind::Alias, &key, Listed::Alias(alias));
+        }
+    }
+
     fn open(&self, origin: &str) -> WithReplica {
         let clock: Clock = self.clock.clock();
         let (settings, log) = (self.settings.clone(), self.log.clone());
-        WithReplica::open(self.tables.clone(), settings, origin.into(), clock, log)
+        // Words: the tables, then the servers.
+        let (tables, servers) = origin.split_once(' ').unwrap_or((origin, ""));
+        let origin = Origin {
+            tables: tables.into(),
+            servers: servers.into(),
+        };
+        WithReplica::open(self.tables.clone(), settings, origin, clock, log)
     }
 
     async fn filled(&self) -> WithReplica {
@@ -284,6 +334,87 @@ async fn a_new_process_uses_the_file_of_the_old_one() {
     std::fs::write(&world.settings.path, vec![7; 8192]).unwrap();
     assert!(world.open("x").login("u@d.test").await.is_err());
     assert!(!world.settings.path.exists());
+}
+
+#[tokio::test]
+async fn a_file_that_is_locked_for_a_while_is_not_given_up() {
+    let world = World::new(true);
+    let layer = world.filled().await;
+    world.tables.mode(Mode::Errors);
+    // Whoever that is: a backup, an operator's shell.
+    let other = Connection::open(&world.settings.path).unwrap();
+    other.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    assert!(layer.login("u@d.test").await.is_err());
+    other.execute_batch("COMMIT").unwrap();
+    assert!(layer.login("u@d.test").await.unwrap().row.is_some());
+    drop(layer);
+    other.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    let layer = world.open("x");
+    assert!(world.settings.path.exists());
+    other.execute_batch("COMMIT").unwrap();
+    // The first pass opens it, though it finds no tables to read.
+    pass(&layer).await;
+    assert!(layer.login("u@d.test").await.unwrap().row.is_some());
+}
+
+#[tokio::test]
+async fn a_damaged_file_is_made_anew() {
+    use std::io::{Seek as _, Write as _};
+    let world = World::new(true);
+    for number in 0..800 {
+        let key = format!("{number}@d.test");
+        world.tables.set(Kind::Mailbox, &key, mailbox(&key, "hash"));
+    }
+    let layer = world.filled().await;
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .open(&world.settings.path)
+        .unwrap();
+    let size = file.metadata().unwrap().len();
+    // Behind what the file says about itself.
+    file.seek(std::io::SeekFrom::Start(size / 2)).unwrap();
+    file.write_all(&vec![7; usize::try_from(size / 2).unwrap()])
+        .unwrap();
+    world.tables.mode(Mode::Errors);
+    for number in 0..800 {
+        let _ = layer.login(&format!("{number}@d.test")).await;
+    }
+    assert!(layer.status().await.meta.is_none());
+    pass(&layer).await;
+    assert!(layer.status().await.meta.is_none());
+    world.tables.mode(Mode::Works);
+    pass(&layer).await;
+    world.tables.mode(Mode::Errors);
+    assert!(layer.login("799@d.test").await.unwrap().row.is_some());
+}
+
+#[tokio::test]
+async fn other_servers_are_read_whole_at_once() {
+    let world = World::new(true);
+    drop(world.filled().await);
+    world.tables.remove(Kind::Alias, "a@d.test");
+    // Nobody asks for the pass.
+    let layer = world.open("x db2");
+    while layer.status().await.last.is_none() {
+        tokio::task::yield_now().await;
+    }
+    assert!(layer.status().await.last.unwrap().whole);
+    assert_eq!(layer.status().await.meta.unwrap().origin.servers, "db2");
+    drop(layer);
+    // The same servers again: not before it is time.
+    let layer = world.open("x db2");
+    assert!(
+        layer
+            .status()
+            .await
+            .next_in
+            .is_none_or(|next| next > Duration::from_secs(3000))
+    );
+    // A fresh file of other servers is better than none.
+    world.tables.mode(Mode::Errors);
+    let layer = world.open("x db3");
+    assert!(layer.login("u@d.test").await.unwrap().row.is_some());
+    assert_eq!(layer.alias("a@d.test").await.unwrap().row, None);
 }
 
 #[tokio::test]
@@ -414,17 +545,133 @@ async fn rows_that_were_asked_for_where_nothing_can_be_listed() {
 }
 
 #[tokio::test]
+async fn access_rows_stand_and_missing_ones_let_mail_through() {
+    const SENDER: AccessTable = AccessTable::Sender;
+    for listed in [true, false] {
+        let world = World::new(listed);
+        let reject = Listed::Text("REJECT".into());
+        world.tables.set(Kind::Access(SENDER), "evil.test", reject);
+        let layer = world.filled().await;
+        if !listed {
+            for key in ["evil.test", "good.test"] {
+                layer.access(SENDER, key).await.unwrap();
+            }
+            while layer.status().await.extent.rows.is_empty() {
+                tokio::task::yield_now().await;
+            }
+        }
+        assert_eq!(layer.status().await.extent.rows["access_sender"], 1);
+        world.tables.mode(Mode::Errors);
+        let found = layer.access(SENDER, "evil.test").await.unwrap();
+        assert_eq!(
+            (found.row.as_deref(), found.source),
+            (Some("REJECT"), Source::Replica)
+        );
+        for (table, key) in [
+            (SENDER, "good.test"),
+            (SENDER, "new.test"),
+            (AccessTable::Helo, "evil.test"),
+        ] {
+            assert_eq!(layer.access(table, key).await.unwrap().row, None, "{key}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_written_while_the_file_is_replaced_is_not_lost() {
+    let world = World::new(false);
+    drop(world.filled().await);
+    let origin = Origin {
+        tables: "x".into(),
+        servers: String::new(),
+    };
+    let file = Arc::new(super::file::File::open(&world.settings.path, origin));
+    let work = move || {
+        let new = file.making();
+        let connection = super::format::create(&new).unwrap();
+        let mut writer = None;
+        file.replace(&new, |old| {
+            super::format::set_meta(&connection, &old.unwrap().meta()).unwrap();
+            connection.close().unwrap();
+            let (file, (done, written)) = (file.clone(), std::sync::mpsc::channel());
+            writer = Some(std::thread::spawn(move || {
+                let row = mailbox("late@d.test", "hash");
+                let put = |connection: &Connection, _: &mut Meta| {
+                    super::rows::put(connection, Kind::Mailbox, "late@d.test", 5, &row)
+                };
+                file.change(put).unwrap();
+                let _ = done.send(());
+            }));
+            // It has to wait, for the old file is not carried over any more.
+            let waited = written.recv_timeout(Duration::from_millis(100));
+            assert_eq!(waited, Err(std::sync::mpsc::RecvTimeoutError::Timeout));
+            Ok(())
+        })
+        .unwrap();
+        writer.unwrap().join().unwrap();
+        let connection = super::format::open(file.path()).unwrap();
+        assert!(
+            super::rows::get_login(&connection, "late@d.test")
+                .unwrap()
+                .is_some()
+        );
+    };
+    tokio::task::spawn_blocking(work).await.unwrap();
+}
+
+#[tokio::test]
+async fn our_own_changes_hold_at_once() {
+    let world = World::new(true);
+    let layer = world.filled().await;
+    let mailboxes = [(Kind::Mailbox, "u@d.test"), (Kind::Alias, "a@d.test")];
+    world
+        .tables
+        .set(Kind::Mailbox, "u@d.test", mailbox("u@d.test", "new"));
+    world.tables.remove(Kind::Alias, "a@d.test");
+    assert!(layer.changed(&mailboxes).await);
+    world.tables.mode(Mode::Errors);
+    let row = layer.login("u@d.test").await.unwrap().row.unwrap();
+    assert_eq!((row.password, row.app_passwords.len()), (Secret::new("new"), 1));
+    assert_eq!(layer.alias("a@d.test").await.unwrap().row, None);
+    // The database goes away right behind the change: what was true before must not be.
+    assert!(layer.changed(&mailboxes).await);
+    assert!(layer.login("u@d.test").await.unwrap().row.is_none());
+}
+
+#[tokio::test]
+async fn our_own_changes_outlast_the_pass_that_runs() {
+    for whole in [true, false] {
+        let mut world = World::new(true);
+        world.settings.max_rows = 100_000;
+        if !whole {
+            world.many_aliases();
+        }
+        let layer = world.filled().await;
+        // The pass has read the mailboxes, but not yet written them.
+        world.tables.hold.store(true, Ordering::SeqCst);
+        let mut served = layer.refresher.served.subscribe();
+        let request = layer.request_refresh(whole);
+        while !world.tables.held.load(Ordering::SeqCst) {
+            tokio::task::yield_now().await;
+        }
+        world
+            .tables
+            .set(Kind::Mailbox, "u@d.test", mailbox("u@d.test", "new"));
+        assert!(layer.changed(&[(Kind::Mailbox, "u@d.test")]).await);
+        world.tables.hold.store(false, Ordering::SeqCst);
+        served.wait_for(|served| *served >= request).await.unwrap();
+        assert_eq!(layer.status().await.last.unwrap().whole, whole);
+        world.tables.mode(Mode::Errors);
+        let row = layer.login("u@d.test").await.unwrap().row.unwrap();
+        assert_eq!(row.password, Secret::new("new"));
+    }
+}
+
+#[tokio::test]
 async fn big_tables_are_read_by_what_changed() {
     let mut world = World::new(true);
     world.settings.max_rows = 100_000;
-    for number in 0..SMALL_AND_SOME {
-        let alias = AliasRow {
-            goto: "u@d.test".into(),
-            active: true,
-        };
-        let key = format!("{number:06}@d.test");
-        world.tables.set(Kind::Alias, &key, Listed::Alias(alias));
-    }
+    world.many_aliases();
     let layer = world.filled().await;
     assert_eq!(layer.status().await.last.unwrap().rows, SMALL_AND_SOME + 3);
     assert!(!world.tables.recent.load(Ordering::Relaxed));
@@ -442,13 +689,29 @@ async fn big_tables_are_read_by_what_changed() {
         (row.password, row.app_passwords.len()),
         (Secret::new("changed"), 1)
     );
-    // After full_refresh_interval everything again.
+    // A new process knows how many rows there are without counting them.
     world.tables.mode(Mode::Works);
+    drop(layer);
+    let layer = world.open("x");
+    assert_eq!(layer.status().await.extent.rows["alias"], SMALL_AND_SOME + 1);
+    assert!(!layer.refresh(false).await.unwrap().whole);
+    // After full_refresh_interval everything again.
     world.clock.advance(Duration::from_secs(7200));
     assert!(layer.refresh(false).await.unwrap().whole);
 }
 
 const SMALL_AND_SOME: u64 = 20_010;
+
+#[tokio::test]
+async fn a_new_process_reads_small_tables_whole() {
+    let world = World::new(true);
+    drop(world.filled().await);
+    world.tables.remove(Kind::Alias, "a@d.test");
+    let layer = world.open("x");
+    assert!(layer.refresh(false).await.unwrap().whole);
+    world.tables.mode(Mode::Errors);
+    assert_eq!(layer.alias("a@d.test").await.unwrap().row, None);
+}
 
 #[tokio::test]
 async fn the_file_is_for_its_owner_alone_and_needs_no_journal() {

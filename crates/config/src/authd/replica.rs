@@ -21,7 +21,9 @@ pub struct Replica {
     /// is recent. Small tables are always read whole.
     #[schemars(extend("x-min" = "1s", "x-max" = "7d"))]
     pub full_refresh_interval: DurationText,
-    /// How old it may be: an older one is not used, and everything is a temporary failure.
+    /// How old it may be: an older one is not used, and everything is a temporary failure. That holds for each
+    /// row too, so it is not shorter than `full_refresh_interval`, in which rows of big tables that do not change
+    /// are not read again.
     #[schemars(extend("x-min" = "1s", "x-max" = "90d"))]
     pub max_age: DurationText,
     /// How long a question may wait for the database before the copy answers it, and the database counts as
@@ -60,6 +62,30 @@ impl Replica {
                     .to_owned(),
                 "make it at least some times as long",
             );
+        } else if self.max_age.get() < self.full_refresh_interval.get() {
+            checks.add(
+                "replica.max_age",
+                "it is shorter than full_refresh_interval, so rows that do not change would be too old before \
+                 they are read again"
+                    .to_owned(),
+                "make it at least some times as long, or set replica.full_refresh_interval lower",
+            );
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::Config;
+
+    #[test]
+    fn a_copy_that_would_empty_itself_is_refused() {
+        let read = |text: &str| Config::from_toml(&format!("[authd.replica]\n{text}"));
+        let error = read("max_age = \"30m\"").unwrap_err().to_string();
+        assert!(error.contains("shorter than full_refresh_interval"), "{error}");
+        assert!(read("max_age = \"30m\"\nfull_refresh_interval = \"10m\"").is_ok());
+        assert!(read("full_refresh_interval = \"7d\"").is_ok());
+        let error = read("max_age = \"1m\"").unwrap_err().to_string();
+        assert!(error.contains("shorter than refresh_interval"), "{error}");
     }
 }

@@ -37,7 +37,10 @@ pub struct Custom {
 
 /// The statements of a site, in the order in which those of one question are asked.
 #[derive(Debug, Clone)]
-pub struct Statements(Arc<HashMap<Lookups, Vec<Map>>>);
+pub struct Statements {
+    maps: Arc<HashMap<Lookups, Vec<Map>>>,
+    written: Arc<str>,
+}
 
 impl Statements {
     /// Of a checked configuration, for its kind of database.
@@ -51,7 +54,17 @@ impl Statements {
                 maps.insert(question, own);
             }
         }
-        Ok(Self(Arc::new(maps)))
+        // Options and texts can always be written as JSON.
+        let written = serde_json::to_string(config).unwrap_or_default();
+        Ok(Self {
+            maps: Arc::new(maps),
+            written: written.into(),
+        })
+    }
+
+    /// All of them as one text, in an order that is always the same.
+    pub fn written(&self) -> &str {
+        &self.written
     }
 }
 
@@ -115,11 +128,11 @@ impl Custom {
     }
 
     fn has(&self, question: Lookups) -> bool {
-        self.statements.0.contains_key(&question)
+        self.statements.maps.contains_key(&question)
     }
 
     fn maps(&self, question: Lookups) -> &[Map] {
-        self.statements.0.get(&question).map_or(&[], Vec::as_slice)
+        self.statements.maps.get(&question).map_or(&[], Vec::as_slice)
     }
 
     /// The rows of a statement; `None` where it is not asked, or has no result at all and may.

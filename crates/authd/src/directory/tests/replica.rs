@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use auth_api::access;
 use auth_api::directory::{Recipient, Route, SenderLogin, Source, Target, Verdict};
 
+use super::super::backend::AccessTable;
 use super::super::memory::Memory;
 use super::super::{Directory, DirectoryError, Steps};
 use super::{address, rules, site};
@@ -170,4 +172,26 @@ async fn one_old_row_is_enough() {
     );
     let fresh = steps.into_list().into_iter();
     assert_eq!(fresh.filter(|step| step.source == Source::Database).count(), 4);
+}
+
+#[tokio::test]
+async fn access_rows_are_enough_as_they_are() {
+    let directory = replica(whole_site().access(AccessTable::Sender, "evil.test", "REJECT"));
+    let ask = async |sender: &str| {
+        let question = access::Question {
+            sender: Some(mail_types::ReversePath::Address(address(sender))),
+            ..access::Question::default()
+        };
+        let mut steps = Steps::brief();
+        let answer = directory.check_access(&question, &mut steps).await.unwrap();
+        (answer.hits, steps.into_list())
+    };
+    let (hits, _) = ask("x@evil.test").await;
+    assert_eq!((hits.len(), hits[0].source), (1, Source::Replica));
+    let (hits, steps) = ask("x@good.test").await;
+    assert!(hits.is_empty());
+    assert!(
+        steps.iter().all(|step| step.answer == "not in the replica"),
+        "{steps:#?}"
+    );
 }
