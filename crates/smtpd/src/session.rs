@@ -199,6 +199,10 @@ where
         self.proto.answer(&reply::start_tls());
         self.flush().await.map_err(|error| lost(&error))?;
         self.handshake().await?;
+        // What was learned in clear is forgotten (RFC 3207 4.2): a login too, which a trusted client may have.
+        self.login = None;
+        self.exchange = None;
+        self.mechanism.clear();
         self.proto.tls_started();
         Ok(())
     }

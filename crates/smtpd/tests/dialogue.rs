@@ -100,6 +100,29 @@ async fn submission_wants_tls_then_a_login() {
 }
 
 #[tokio::test]
+async fn no_login_survives_starttls() {
+    let site = Site::with(
+        "login_trusted_networks = [\"192.0.2.0/24\"]",
+        "[smtpd.service.mx]\nsmtpd_sasl_auth_enable = true",
+    )
+    .await;
+    let mut d = site.connect("mx").await;
+    d.ask("EHLO c.test").await;
+    let login = "AUTH PLAIN AHVAbG9jYWwudGVzdABzZWNyZXQ=";
+    assert_eq!(d.ask(login).await, "235 2.7.0 Authentication successful\n");
+    d.starttls().await;
+    assert!(d.ask("EHLO c.test").await.contains("AUTH PLAIN LOGIN"));
+    d.ask("MAIL FROM:<u@local.test>").await;
+    assert_eq!(
+        d.ask("RCPT TO:<x@a.test>").await,
+        "554 5.7.1 <x@a.test>: Relay access denied\n"
+    );
+    d.ask("RSET").await;
+    assert_eq!(d.ask(login).await, "235 2.7.0 Authentication successful\n");
+    d.envelope("u@local.test", &["x@a.test"]).await;
+}
+
+#[tokio::test]
 async fn a_login_that_is_over_is_noticed_at_mail() {
     let site = Site::new("").await;
     let mut d = site.submission("u@local.test").await;
