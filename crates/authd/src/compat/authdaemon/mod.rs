@@ -25,6 +25,9 @@ use crate::login::{Challenge, address};
 
 /// Accounts that are read from the tables at a time.
 const PAGE: usize = 500;
+/// The service for which the old password of PASSWD is judged, whatever the client names: none of mail, so that
+/// an app password does not change the mailbox's own.
+const CHANGE: &[u8] = b"passwd";
 /// The answer of no.
 const FAIL: &[u8] = b"FAIL\n";
 
@@ -118,13 +121,8 @@ async fn judge(shared: &Shared, command: Command, peer: Option<SocketAddr>) -> R
                 .check_challenge(asked(&login, &service, peer), &challenge)
                 .await
         }
-        Command::ChangePassword {
-            service,
-            login,
-            old,
-            new,
-        } => {
-            return match shared.check(asked(&login, &service, peer), old).await {
+        Command::ChangePassword { login, old, new } => {
+            return match shared.check(asked(&login, CHANGE, peer), old).await {
                 LoginStep::Success(account) => change(shared, account, new).await,
                 LoginStep::Denied { .. } => Ok(FAIL.to_vec()),
                 LoginStep::Challenge(_) | LoginStep::TemporaryFailure { .. } => Err(Trouble),

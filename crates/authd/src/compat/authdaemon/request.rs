@@ -61,8 +61,6 @@ pub enum Command {
     },
     /// PASSWD.
     ChangePassword {
-        /// For which service.
-        service: Vec<u8>,
         /// The login.
         login: Vec<u8>,
         /// The password that is to be right.
@@ -144,14 +142,13 @@ fn command(line: &[u8], rest: &[u8]) -> Result<Option<Command>, Malformed> {
 
 fn change(arguments: &[u8]) -> Command {
     let fields: Vec<&[u8]> = arguments.split(|byte| *byte == b'\t').collect();
-    let [service, login, old, new] = fields[..] else {
+    let [_service, login, old, new] = fields[..] else {
         return Command::BadChange;
     };
     if fields.concat().iter().any(u8::is_ascii_control) {
         return Command::BadChange;
     }
     Command::ChangePassword {
-        service: service.to_vec(),
         login: login.to_vec(),
         old: Secret::new(old),
         new: Secret::new(new),
@@ -256,7 +253,6 @@ mod tests {
         );
         assert_eq!(command_of(b"ENUMERATE\n"), Command::Enumerate);
         let changed = Command::ChangePassword {
-            service: b"imap".to_vec(),
             login: b"u@d.test".to_vec(),
             old: Secret::new("old one"),
             new: Secret::new("n=w"),

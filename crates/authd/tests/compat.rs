@@ -1,0 +1,73 @@
+//! The sockets of saslauthd and authdaemond in this process: what clients of theirs may not do, and what of it
+//! counts. (What Debian's own clients see: tests/tests/compat.rs.)
+
+// Helpers of tests are tests, which clippy does not see.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use auth_api::Role;
+use auth_api::admin::NewAppPassword;
+use common::{Authd, address};
+use mail_types::Secret;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::UnixStream;
+
+/// An authd with alice that serves both sockets.
+struct Compat {
+    authd: Authd,
+    sockets: tempfile::TempDir,
+}
+
+impl Compat {
+    async fn start() -> Self {
+        let sockets = tempfile::tempdir().unwrap();
+        let place = sockets.path().display();
+        let authd = Authd::configured(&format!(
+            "[authd]\nauth_failure_delay = \"0s\"\n[authd.compat]\nsaslauthd_socket = \"{place}/mux\"\n\
+             authdaemon_socket = \"{place}/socket\"\n"
+        ))
+        .await;
+        authd.add_alice().await;
+        Self { authd, sockets }
+    }
+
+    /// Says this to a socket, and hears until it closes; an error is an end that lost octets.
+    async fn ask(&self, socket: &str, request: &[u8]) -> std::io::Result<String> {
+        let mut stream = UnixStream::connect(self.sockets.path().join(socket)).await?;
+        stream.write_all(request).await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        Ok(answer)
+    }
+
+    async fn authdaemon(&self, request: &str) -> String {
+        self.ask("socket", request.as_bytes()).await.unwrap()
+    }
+
+    /// AUTH with this payload.
+    async fn auth(&self, payload: &str) -> String {
+        self.authdaemon(&format!("AUTH {}\n{payload}", payload.len()))
+            .await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_app_password_changes_no_password() {
+    let compat = Compat::start().await;
+    let admin = compat.authd.client(Role::Admin);
+    let app = NewAppPassword {
+        address: address("alice@example.com"),
+        description: "phone".into(),
+        password: Secret::new("of a phone"),
+    };
+    admin.create_app_password(app).await.unwrap();
+    let login = |password: &str| format!("imap\nlogin\nalice@example.com\n{password}\n");
+    let change = |old: &str| format!("PASSWD imap\talice@example.com\t{old}\tbattery staple\n");
+    assert!(compat.auth(&login("of a phone")).await.starts_with("UID="));
+    assert_eq!(compat.authdaemon(&change("of a phone")).await, "FAIL\n");
+    assert!(compat.auth(&login("correct horse")).await.starts_with("UID="));
+    assert_eq!(compat.authdaemon(&change("correct horse")).await, "OK\n");
+    assert!(compat.auth(&login("battery staple")).await.starts_with("UID="));
+    compat.authd.stop().await;
+}
