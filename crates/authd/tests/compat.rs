@@ -45,6 +45,14 @@ impl Compat {
         self.ask("socket", request.as_bytes()).await.unwrap()
     }
 
+    /// The decisions about logins so far.
+    fn logins(&self) -> Vec<serde_json::Value> {
+        let events = self.authd.events.all();
+        let events = events.iter().map(|event| serde_json::to_value(event).unwrap());
+        let is_login = |event: &serde_json::Value| event["event"].as_str().unwrap().starts_with("login_");
+        events.filter(is_login).collect()
+    }
+
     /// AUTH with this payload.
     async fn auth(&self, payload: &str) -> String {
         self.authdaemon(&format!("AUTH {}\n{payload}", payload.len()))
@@ -69,5 +77,30 @@ async fn an_app_password_changes_no_password() {
     assert!(compat.auth(&login("correct horse")).await.starts_with("UID="));
     assert_eq!(compat.authdaemon(&change("correct horse")).await, "OK\n");
     assert!(compat.auth(&login("battery staple")).await.starts_with("UID="));
+    compat.authd.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_without_an_address_has_none_in_the_log() {
+    let compat = Compat::start().await;
+    let login = "imap\nlogin\nalice@example.com\ncorrect horse\n";
+    compat.auth(login).await;
+    compat
+        .authdaemon(&format!("TCPREMOTEIP=192.0.2.7\nAUTH {}\n{login}", login.len()))
+        .await;
+    compat.auth("imap\nlogin\nalice@example.com\nwrong\n").await;
+    let clients: Vec<_> = compat
+        .logins()
+        .iter()
+        .map(|event| (event["event"].clone(), event.get("client").cloned()))
+        .collect();
+    assert_eq!(
+        clients,
+        [
+            ("login_granted".into(), None),
+            ("login_granted".into(), Some("192.0.2.7".into())),
+            ("login_denied".into(), None),
+        ]
+    );
     compat.authd.stop().await;
 }

@@ -1,6 +1,7 @@
 //! One attempt to log in, as the decision log tells it: who, from where, how, under which TLS, and what came
 //! of it. Never a secret.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,8 +35,17 @@ impl Attempt {
 
     /// Where the client is, where that says anything: not behind a Unix socket.
     pub(super) fn network(&self) -> Option<Network> {
+        self.ip().map(Network::of)
+    }
+
+    /// The client's address, for the log.
+    fn client(&self) -> Option<String> {
+        self.ip().map(|ip| ip.to_string())
+    }
+
+    fn ip(&self) -> Option<IpAddr> {
         let ip = self.context.peer.ip();
-        (!ip.is_unspecified()).then(|| Network::of(ip))
+        (!ip.is_unspecified()).then_some(ip)
     }
 
     /// Whether the account logged in from there lately. Trouble is a no.
@@ -69,7 +79,7 @@ impl Attempt {
         });
         self.emit(Kind::LoginGranted {
             service: self.context.service.clone(),
-            client: self.context.peer.ip().to_string(),
+            client: self.client(),
             mechanism: self.mechanism.clone(),
             login: granted.account.address.to_string(),
             scheme: Some(granted.scheme.to_owned()),
@@ -109,7 +119,7 @@ impl Attempt {
         };
         self.emit(Kind::LoginDenied {
             service: self.context.service.clone(),
-            client: self.context.peer.ip().to_string(),
+            client: self.client(),
             mechanism: self.mechanism.clone(),
             login: login.map(str::to_owned),
             reason: reason.to_owned(),
@@ -133,7 +143,7 @@ impl Attempt {
     ) -> LoginStep {
         self.emit(Kind::LoginUnavailable {
             service: self.context.service.clone(),
-            client: self.context.peer.ip().to_string(),
+            client: self.client(),
             mechanism: Some(self.mechanism.clone()),
             login: login.map(str::to_owned),
             reason: reason.clone(),
