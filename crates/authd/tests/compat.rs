@@ -60,6 +60,15 @@ impl Compat {
     }
 }
 
+/// A request to saslauthd.
+fn request(strings: &[&str]) -> Vec<u8> {
+    let string = |text: &&str| {
+        let length = u16::try_from(text.len()).unwrap();
+        [&length.to_be_bytes(), text.as_bytes()].concat()
+    };
+    strings.iter().flat_map(string).collect()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_app_password_changes_no_password() {
     let compat = Compat::start().await;
@@ -102,5 +111,32 @@ async fn a_client_without_an_address_has_none_in_the_log() {
             ("login_denied".into(), None),
         ]
     );
+    compat.authd.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_remote_user_got_wrong_is_denied_and_counted() {
+    let compat = Compat::start().await;
+    // "<1@mail.test>", and answers that are no base64, without a blank, and empty.
+    for answer in ["!!", "YWxpY2U=", ""] {
+        let payload = format!("imap\ncram-md5\nPDFAbWFpbC50ZXN0Pg==\n{answer}\n");
+        assert_eq!(compat.auth(&payload).await, "FAIL\n", "{answer}");
+    }
+    let long = "x".repeat(256);
+    for strings in [
+        vec!["alice@example.com", "", "smtp", ""],
+        vec!["", "secret", "smtp", ""],
+        vec![&*long, "secret", "smtp", ""],
+    ] {
+        let answer = compat.ask("mux", &request(&strings)).await.unwrap();
+        assert!(answer[2..].starts_with("NO"), "{answer}");
+    }
+    let answer = compat.ask("mux", &[1, 1]).await.unwrap();
+    assert_eq!(&answer[2..], "NO a string is too long");
+    let logins = compat.logins();
+    assert_eq!(logins.len(), 7, "{logins:?}");
+    for login in logins {
+        assert_eq!(login["event"], "login_denied", "{login}");
+    }
     compat.authd.stop().await;
 }

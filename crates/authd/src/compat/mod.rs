@@ -208,6 +208,12 @@ impl Shared {
         slowly(in_time(step).await).await
     }
 
+    /// Denies what nobody needs to look at; it counts like any other failure.
+    async fn refuse(&self, asked: &Asked<'_>, reason: &'static str) -> LoginStep {
+        let context = self.context(asked.service, asked.peer);
+        slowly(self.logins.deny(context, asked.socket, reason).await).await
+    }
+
     fn context(&self, service: &[u8], peer: Option<SocketAddr>) -> LoginContext {
         LoginContext {
             service: service_name(service),

@@ -121,6 +121,10 @@ async fn judge(shared: &Shared, command: Command, peer: Option<SocketAddr>) -> R
                 .check_challenge(asked(&login, &service, peer), &challenge)
                 .await
         }
+        Command::BadAnswer { service } => {
+            let reason = "the answer to the challenge is malformed";
+            shared.refuse(&asked(b"", &service, peer), reason).await
+        }
         Command::ChangePassword { login, old, new } => {
             return match shared.check(asked(&login, CHANGE, peer), old).await {
                 LoginStep::Success(account) => change(shared, account, new).await,
