@@ -140,3 +140,27 @@ async fn what_the_remote_user_got_wrong_is_denied_and_counted() {
     }
     compat.authd.stop().await;
 }
+
+/// A connection that is closed on unread input is reset, and an error of the socket is no temporary failure to all.
+#[tokio::test(flavor = "multi_thread")]
+async fn trouble_is_an_orderly_end() {
+    let compat = Compat::start().await;
+    // Nobody can say whether a password fits this.
+    let rows = rusqlite::Connection::open(compat.authd.path().join("state/directory.sqlite")).unwrap();
+    rows.execute("UPDATE mailbox SET password = '{NOSUCH}x'", [])
+        .unwrap();
+    let unread = "x".repeat(50_000);
+    let mut sasl = request(&["alice@example.com", "correct horse", "smtp", "", ""]);
+    sasl.extend(unread.as_bytes());
+    assert_eq!(compat.ask("mux", &sasl).await.unwrap(), "");
+    let payload = "imap\nlogin\nalice@example.com\ncorrect horse\n";
+    let auth = format!("AUTH {}\n{payload}{unread}", payload.len());
+    assert_eq!(compat.authdaemon(&auth).await, "");
+    assert_eq!(compat.authdaemon(&format!("HELLO\n{unread}")).await, "");
+    let logins = compat.logins();
+    assert_eq!(logins.len(), 2, "{logins:?}");
+    for login in logins {
+        assert_eq!(login["event"], "login_unavailable", "{login}");
+    }
+    compat.authd.stop().await;
+}

@@ -286,7 +286,7 @@ fn service_name(name: &[u8]) -> String {
     }
 }
 
-/// Sends the answer and closes, after what the client still sends was read.
+/// Sends the answer, which is empty for trouble, and closes, after what the client still sends was read.
 async fn answer(stream: &mut Stream, bytes: &[u8]) {
     let send = async {
         stream.write_all(bytes).await?;

@@ -61,7 +61,7 @@ async fn session(shared: &Shared, stream: &mut Stream) {
             return answer(stream, &reply("NO a string is too long")).await;
         }
         // Gone, or too slow.
-        Ok(None | Some(Parsed::Incomplete)) | Err(_) => return,
+        Ok(None | Some(Parsed::Incomplete)) | Err(_) => return answer(stream, b"").await,
     };
     let no = match request.login.is_empty() || request.password.is_empty() {
         true => "NO login and password are needed",
@@ -77,7 +77,7 @@ async fn session(shared: &Shared, stream: &mut Stream) {
     match shared.check(asked, Secret::new(request.password)).await {
         LoginStep::Success(_) => answer(stream, &reply("OK")).await,
         LoginStep::Denied { .. } => answer(stream, &reply(no)).await,
-        LoginStep::Challenge(_) | LoginStep::TemporaryFailure { .. } => {}
+        LoginStep::Challenge(_) | LoginStep::TemporaryFailure { .. } => answer(stream, b"").await,
     }
 }
 

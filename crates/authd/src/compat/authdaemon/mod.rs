@@ -59,7 +59,7 @@ struct Trouble;
 async fn session(shared: &Shared, stream: &mut Stream) {
     // What is no request gets no answer.
     let Ok(Some(request)) = tokio::time::timeout(PATIENCE, read(stream)).await else {
-        return;
+        return answer(stream, b"").await;
     };
     let peer = request.remote.map(|ip| SocketAddr::new(ip.to_canonical(), 0));
     let text = match request.command {
@@ -68,9 +68,8 @@ async fn session(shared: &Shared, stream: &mut Stream) {
         Command::Lookup { login } => lookup(shared, &login).await,
         command => judge(shared, command, peer).await,
     };
-    if let Ok(text) = text {
-        answer(stream, &text).await;
-    }
+    // Trouble is the end without a word.
+    answer(stream, &text.unwrap_or_default()).await;
 }
 
 /// Reads a request, however it is cut into writes.
@@ -271,7 +270,7 @@ async fn enumerate(shared: &Shared, stream: &mut Stream) {
             changed_since: None,
         };
         let Ok(Some(page)) = site.backend.page(request).await else {
-            return;
+            return answer(stream, b"").await;
         };
         for (_, row) in page.rows {
             let Listed::Mailbox(row) = row else { continue };
