@@ -24,7 +24,7 @@ pub(crate) enum Verdict {
     Unavailable(String),
     /// The client cancelled with `*`.
     Cancelled,
-    /// A response that is no base64, or too long.
+    /// A response that is no base64, too long, or not due (RFC 9051 6.2.2).
     Broken,
 }
 
@@ -45,6 +45,7 @@ pub(crate) async fn exchange(
             LoginStep::Denied {
                 no_mechanism: true, ..
             } => return Ok(Verdict::NoMechanism),
+            LoginStep::Denied { malformed: true, .. } => return Ok(Verdict::Broken),
             LoginStep::Denied { delay, reason, .. } => {
                 // Waited here and not in authd, so that a guesser blocks nobody (robustness.md section 3).
                 if !context.trusted {

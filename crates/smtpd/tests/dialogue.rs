@@ -84,6 +84,13 @@ async fn submission_wants_tls_then_a_login() {
         d.ask("AUTH FOO").await,
         "535 5.7.8 Error: authentication failed: no mechanism available\n"
     );
+    // A mistake of the program and no failed login (RFC 4954 4).
+    for _ in 0..3 {
+        assert_eq!(
+            d.ask("AUTH CRAM-MD5 dSAw").await,
+            "501 5.7.0 Error: this mechanism takes no initial response\n"
+        );
+    }
     site.directory.away.store(true, Ordering::Relaxed);
     assert_eq!(
         d.ask("AUTH PLAIN AHUAcA==").await,

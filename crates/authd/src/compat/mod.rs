@@ -331,6 +331,7 @@ mod tests {
             delay,
             reason: String::new(),
             no_mechanism: false,
+            malformed: false,
         };
         let began = tokio::time::Instant::now();
         let step = slowly(in_time(std::future::ready(denied)).await).await;

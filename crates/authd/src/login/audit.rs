@@ -131,6 +131,29 @@ impl Attempt {
             delay,
             reason: reason.to_owned(),
             no_mechanism,
+            malformed: false,
+        }
+    }
+
+    /// Tells that an initial response came to a mechanism in which the server speaks first. It is a mistake of the
+    /// program and no guess, so it neither counts nor waits.
+    pub(super) fn server_first(&self) -> LoginStep {
+        let reason = "an initial response, and in this mechanism the server speaks first".to_owned();
+        self.emit(Kind::LoginDenied {
+            service: self.context.service.clone(),
+            client: self.client(),
+            mechanism: self.mechanism.clone(),
+            login: None,
+            reason: reason.clone(),
+            delay_ms: 0,
+            source: None,
+            tls: self.tls(),
+        });
+        LoginStep::Denied {
+            delay: Duration::ZERO,
+            reason,
+            no_mechanism: false,
+            malformed: true,
         }
     }
 

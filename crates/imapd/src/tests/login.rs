@@ -132,6 +132,10 @@ async fn broken_exchanges() {
         assert!(response.starts_with("t BAD "), "{answer}: {response}");
     }
     client.tagged("LOGIN {-2}", "BAD").await;
+    // The server speaks first there (RFC 9051 6.2.2).
+    let mut client = world.connect();
+    client.response().await;
+    client.tagged("AUTHENTICATE CRAM-MD5 dSAw", "BAD").await;
 }
 
 #[tokio::test]

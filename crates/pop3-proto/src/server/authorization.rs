@@ -160,11 +160,12 @@ impl Authorization {
         Reply::err_code(ResponseCode::SysTemp, "Temporary problem, please try again later")
     }
 
-    /// The exchange was cancelled with `*`, or a response was not base64.
+    /// The exchange was cancelled with `*`, or a response was not base64, or not due.
     pub fn broken_exchange(&mut self, error: CommandError) -> AuthorizationStep {
         match error {
             CommandError::Cancelled => self.mistake("Authentication cancelled."),
-            _ => self.mistake("Invalid base64."),
+            CommandError::Base64 => self.mistake("Invalid base64."),
+            _ => self.mistake("This mechanism takes no initial response."),
         }
     }
 

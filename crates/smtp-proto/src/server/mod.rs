@@ -434,7 +434,8 @@ impl Session {
 
     fn auth_verdict(&mut self, reply: &Reply) {
         self.authenticated = reply.is_positive();
-        if reply.is_permanent() {
+        // What could not be tried (501, RFC 4954 4) is an error like any other and no guess.
+        if reply.is_permanent() && reply.code != 501 {
             self.counters.auth_failures += 1;
         }
         self.say(reply);

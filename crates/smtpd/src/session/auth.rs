@@ -76,12 +76,17 @@ where
                 delay,
                 reason,
                 no_mechanism,
+                malformed,
             } => {
                 self.emit(smtpd::Kind::AuthFailed { mechanism, reason });
                 if !self.is_trusted() {
                     self.wait(delay).await;
                 }
-                self.proto.answer(&reply::auth_failed(no_mechanism));
+                let reply = match malformed {
+                    true => reply::auth_server_first(),
+                    false => reply::auth_failed(no_mechanism),
+                };
+                self.proto.answer(&reply);
             }
             LoginStep::TemporaryFailure { reason } => {
                 tracing::warn!(session = %self.id, reason, "login cannot be judged");
