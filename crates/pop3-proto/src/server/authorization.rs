@@ -28,7 +28,12 @@ pub struct Authorization {
     utf8: bool,
     errors: u32,
     failures: u32,
+    cancels: u32,
 }
+
+/// Exchanges that a client may cancel. That is no mistake (a program may ask its user in between), but it costs an
+/// exchange with authd each time.
+const CANCELS: u32 = 100;
 
 /// What the session does next.
 #[derive(Debug)]
@@ -65,6 +70,7 @@ impl Authorization {
             utf8: false,
             errors: 0,
             failures: 0,
+            cancels: 0,
         }
     }
 
@@ -84,12 +90,13 @@ impl Authorization {
         Reply::ok("Hello there.")
     }
 
-    /// After a handshake everything the client said before is forgotten (RFC 2595 4); wrong commands and
-    /// failed logins still count.
+    /// After a handshake everything the client said before is forgotten (RFC 2595 4); wrong commands, failed
+    /// logins and cancelled exchanges still count.
     pub fn after_stls(self, policy: Policy) -> Self {
         Self {
             errors: self.errors,
             failures: self.failures,
+            cancels: self.cancels,
             ..Self::new(policy)
         }
     }
@@ -163,7 +170,13 @@ impl Authorization {
     /// The exchange was cancelled with `*`, or a response was not base64, or not due.
     pub fn broken_exchange(&mut self, error: CommandError) -> AuthorizationStep {
         match error {
-            CommandError::Cancelled => self.mistake("Authentication cancelled."),
+            CommandError::Cancelled => {
+                self.cancels += 1;
+                if self.cancels > CANCELS {
+                    return AuthorizationStep::Close(Reply::err("Too many invalid commands."));
+                }
+                AuthorizationStep::Reply(Reply::err("Authentication cancelled."))
+            }
             CommandError::Base64 => self.mistake("Invalid base64."),
             _ => self.mistake("This mechanism takes no initial response."),
         }

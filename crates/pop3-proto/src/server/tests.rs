@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::command::{Command, parse};
+use crate::command::{Command, CommandError, parse};
 use crate::reply::Reply;
 
 struct Drop(Vec<u64>);
@@ -145,6 +145,25 @@ fn the_fourth_wrong_command_closes() {
         assert!(say(&mut state, line).starts_with("-ERR"), "{line}");
     }
     assert!(matches!(state.no_mechanism(), AuthorizationStep::Close(_)));
+}
+
+#[test]
+fn a_cancelled_exchange_is_no_mistake() {
+    let mut state = Authorization::new(policy());
+    for _ in 0..100 {
+        assert!(matches!(
+            state.broken_exchange(CommandError::Cancelled),
+            AuthorizationStep::Reply(r) if text(&r) == "-ERR Authentication cancelled.\r\n"
+        ));
+    }
+    for line in ["XYZZY", "APOP a b", "STAT"] {
+        assert!(say(&mut state, line).starts_with("-ERR"), "{line}");
+    }
+    let mut state = state.after_stls(policy());
+    assert!(matches!(
+        state.broken_exchange(CommandError::Cancelled),
+        AuthorizationStep::Close(_)
+    ));
 }
 
 #[test]
