@@ -103,14 +103,14 @@ impl Authorization {
 
     /// Takes one command, or what was wrong with it.
     pub fn handle(&mut self, command: Result<Command, CommandError>) -> AuthorizationStep {
+        // PASS belongs to the USER right before it, whatever came between (RFC 1939 7).
+        let user = self.user.take();
         let command = match command {
             Ok(command) => command,
             Err(CommandError::Unknown) => return self.mistake("Invalid command."),
             Err(CommandError::Base64) => return self.mistake("Invalid base64."),
             Err(_) => return self.mistake("Invalid arguments."),
         };
-        // PASS belongs to the USER right before it (RFC 1939 7).
-        let user = self.user.take();
         match command {
             Command::Quit => AuthorizationStep::Close(Reply::ok("Better luck next time.")),
             Command::Capa => AuthorizationStep::Reply(self.capabilities()),
@@ -189,6 +189,7 @@ impl Authorization {
 
     /// A line over its limit.
     pub fn line_too_long(&mut self) -> AuthorizationStep {
+        self.user = None;
         self.mistake("Line too long.")
     }
 

@@ -124,6 +124,20 @@ fn user_and_pass_become_plain() {
     say(&mut state, "USER u");
     say(&mut state, "NOOP");
     assert!(say(&mut state, "PASS p").starts_with("-ERR USER first"));
+    // Even where that was no command.
+    for malformed in ["XYZZY", "RETR x", "AUTH PLAIN !"] {
+        let mut state = Authorization::new(policy());
+        say(&mut state, "USER u");
+        say(&mut state, malformed);
+        assert!(
+            say(&mut state, "PASS p").starts_with("-ERR USER first"),
+            "{malformed}"
+        );
+    }
+    let mut state = Authorization::new(policy());
+    say(&mut state, "USER u");
+    state.line_too_long();
+    assert!(say(&mut state, "PASS p").starts_with("-ERR USER first"));
 }
 
 #[test]
