@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use imap_proto::framing::Input;
 use imap_proto::response::Response;
 use mail_types::Secret;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use crate::error::End;
 use crate::wire::Wire;
@@ -49,7 +49,7 @@ pub(crate) async fn exchange(
             LoginStep::Denied { delay, reason, .. } => {
                 // Waited here and not in authd, so that a guesser blocks nobody (robustness.md section 3).
                 if !context.trusted {
-                    sleep(delay).await;
+                    wire.pause(delay).await?;
                 }
                 return Ok(Verdict::Denied(reason));
             }

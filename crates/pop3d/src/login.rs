@@ -8,7 +8,7 @@ use pop3_proto::framing::Expect;
 use pop3_proto::server::LoginRequest;
 use pop3_proto::{Line, reply};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use crate::error::End;
 use crate::wire::Wire;
@@ -49,7 +49,7 @@ pub(crate) async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
             LoginStep::Denied { delay, reason, .. } => {
                 // Waited here and not in authd, so that a guesser blocks nobody (robustness.md section 3).
                 if !context.trusted {
-                    sleep(delay).await;
+                    wire.pause(delay).await?;
                 }
                 return Ok(Verdict::Denied(reason));
             }
