@@ -35,6 +35,8 @@ pub(crate) struct Session {
     pub(crate) login_deadline: Instant,
     /// Failed logins.
     pub(crate) failures: u32,
+    /// Logins that nobody could judge.
+    pub(crate) undecided: u32,
     /// Exchanges that the client cancelled.
     pub(crate) cancels: u32,
     /// Wrong commands: after the login in a row, before it all of them.
@@ -67,6 +69,7 @@ impl Session {
             wire,
             user: None,
             failures: 0,
+            undecided: 0,
             cancels: 0,
             errors: 0,
         }

@@ -297,7 +297,7 @@ impl Session {
             Verdict::Unavailable(reason) => {
                 tracing::error!(session = %self.id(), peer = %self.context.peer, reason, "login cannot be judged");
                 self.emit(access::Kind::AuthUnavailable { mechanism, reason });
-                Err(AuthorizationStep::Reply(Authorization::unavailable()))
+                Err(state.undecided())
             }
             Verdict::Broken(error) => Err(state.broken_exchange(error)),
             Verdict::TooLong => Err(state.line_too_long()),

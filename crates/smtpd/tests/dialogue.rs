@@ -107,6 +107,24 @@ async fn submission_wants_tls_then_a_login() {
 }
 
 #[tokio::test]
+async fn nobody_guesses_on_while_nobody_can_judge() {
+    let site = Site::new("").await;
+    let mut d = site.connect("submission").await;
+    d.ask("EHLO c.test").await;
+    d.starttls().await;
+    d.ask("EHLO c.test").await;
+    site.directory.away.store(true, Ordering::Relaxed);
+    for _ in 0..10 {
+        assert_eq!(
+            d.ask("AUTH PLAIN AHUAcA==").await,
+            "454 4.7.0 Temporary authentication failure: generic failure\n"
+        );
+    }
+    assert_eq!(d.hear().await, "eof");
+    assert!(!site.event_names().contains(&"abuse".to_owned()));
+}
+
+#[tokio::test]
 async fn no_login_survives_starttls() {
     let site = Site::with(
         "login_trusted_networks = [\"192.0.2.0/24\"]",

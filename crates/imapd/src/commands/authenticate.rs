@@ -47,6 +47,9 @@ pub(super) async fn run(
     exchange(session, mechanism, initial).await
 }
 
+/// Logins that nobody can judge before the connection ends: during an outage the known rows are still compared with
+/// what comes, and nobody is to guess on and on at that.
+const UNDECIDED: u32 = 10;
 /// Exchanges that a client may cancel. That is no mistake (a program may ask its user in between), but it costs an
 /// exchange with authd each time.
 const CANCELS: u32 = 100;
@@ -101,6 +104,10 @@ async fn exchange(session: &mut Session, mechanism: &str, initial: Option<Secret
                 mechanism: mechanism_name,
                 reason,
             });
+            session.undecided += 1;
+            if session.undecided >= UNDECIDED {
+                return Err(Stop::Last(Tagged::unavailable(), End::Undecided));
+            }
             Ok(Tagged::unavailable())
         }
         Verdict::Cancelled => {

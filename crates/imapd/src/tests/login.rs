@@ -107,6 +107,18 @@ async fn trouble_is_never_a_wrong_password() {
             .await;
     }
     client.ok("LOGIN u@a.test secret").await;
+    // Nor is it for guessing on and on.
+    let mut guesser = world.connect();
+    guesser.response().await;
+    for _ in 0..10 {
+        guesser
+            .tagged("LOGIN u@a.test down", "NO [UNAVAILABLE] Temporary problem")
+            .await;
+    }
+    assert_eq!(
+        guesser.rest().await,
+        "* BYE Temporary problem, please try again later\r\n"
+    );
     world.stop_authd().await;
     client.ok("SELECT INBOX").await;
     let mut client = world.connect();

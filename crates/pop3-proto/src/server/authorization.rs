@@ -29,8 +29,12 @@ pub struct Authorization {
     errors: u32,
     failures: u32,
     cancels: u32,
+    undecided: u32,
 }
 
+/// Logins that nobody can judge before the connection ends: during an outage the known rows are still compared with
+/// what comes, and nobody is to guess on and on at that.
+const UNDECIDED: u32 = 10;
 /// Exchanges that a client may cancel. That is no mistake (a program may ask its user in between), but it costs an
 /// exchange with authd each time.
 const CANCELS: u32 = 100;
@@ -44,8 +48,8 @@ pub enum AuthorizationStep {
     /// [`Authorization::after_stls`].
     StartTls(Reply),
     /// Run a SASL exchange; then [`Authorization::log_in`], [`Authorization::refused`],
-    /// [`Authorization::no_mechanism`], [`Authorization::broken_exchange`] or the reply
-    /// [`Authorization::unavailable`].
+    /// [`Authorization::undecided`], [`Authorization::no_mechanism`], [`Authorization::broken_exchange`] or the
+    /// reply [`Authorization::unavailable`].
     Login(LoginRequest),
     /// Send it and close.
     Close(Reply),
@@ -71,6 +75,7 @@ impl Authorization {
             errors: 0,
             failures: 0,
             cancels: 0,
+            undecided: 0,
         }
     }
 
@@ -90,13 +95,14 @@ impl Authorization {
         Reply::ok("Hello there.")
     }
 
-    /// After a handshake everything the client said before is forgotten (RFC 2595 4); wrong commands, failed
-    /// logins and cancelled exchanges still count.
+    /// After a handshake everything the client said before is forgotten (RFC 2595 4); what is counted
+    /// still counts.
     pub fn after_stls(self, policy: Policy) -> Self {
         Self {
             errors: self.errors,
             failures: self.failures,
             cancels: self.cancels,
+            undecided: self.undecided,
             ..Self::new(policy)
         }
     }
@@ -162,7 +168,17 @@ impl Authorization {
         }
     }
 
-    /// Nobody could say whether the login is right: not the client's fault, so it does not count.
+    /// Nobody could say whether the login is right: not the client's fault, so it does not count as a failure.
+    pub fn undecided(&mut self) -> AuthorizationStep {
+        self.undecided += 1;
+        if self.undecided >= UNDECIDED {
+            AuthorizationStep::Close(Self::unavailable())
+        } else {
+            AuthorizationStep::Reply(Self::unavailable())
+        }
+    }
+
+    /// There is trouble that is ours.
     pub fn unavailable() -> Reply {
         Reply::err_code(ResponseCode::SysTemp, "Temporary problem, please try again later")
     }

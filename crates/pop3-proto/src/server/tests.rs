@@ -162,6 +162,17 @@ fn the_fourth_wrong_command_closes() {
 }
 
 #[test]
+fn nobody_guesses_on_while_nobody_can_judge() {
+    let mut state = Authorization::new(policy());
+    let words = "-ERR [SYS/TEMP] Temporary problem, please try again later\r\n";
+    for _ in 0..9 {
+        assert!(matches!(state.undecided(), AuthorizationStep::Reply(r) if text(&r) == words));
+    }
+    let mut state = state.after_stls(policy());
+    assert!(matches!(state.undecided(), AuthorizationStep::Close(r) if text(&r) == words));
+}
+
+#[test]
 fn a_cancelled_exchange_is_no_mistake() {
     let mut state = Authorization::new(policy());
     for _ in 0..100 {
