@@ -300,10 +300,8 @@ impl Session {
             return capability::AFTER.iter().map(|name| (*name).to_owned()).collect();
         }
         let mechanisms = if self.may_log_in() {
-            self.shared
-                .mechanisms
-                .offered(&self.shared.authd, &self.context)
-                .await
+            let ask = self.shared.authd.mechanisms(&self.context);
+            self.shared.mechanisms.offered(&self.context, ask).await
         } else {
             Vec::new()
         };

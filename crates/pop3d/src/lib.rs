@@ -47,7 +47,7 @@
 //! # In reading order
 //!
 //! `config` → `service` (one connection comes) → `session` (the loop) → `login` → `maildrop` → `commands`;
-//! `wire` is the connection with its deadlines, `error` why a session ends, `mechanisms` what CAPA lists,
+//! `wire` is the connection with its deadlines, `error` why a session ends,
 //! `volume` what happens after a disk fault.
 
 mod commands;
@@ -55,7 +55,6 @@ mod config;
 mod error;
 mod login;
 mod maildrop;
-mod mechanisms;
 mod service;
 mod session;
 #[cfg(test)]

@@ -210,11 +210,8 @@ impl Session {
                 Line::Complete(line) => {
                     let command = command::parse(&line);
                     if matches!(command, Ok(Command::Capa | Command::AuthList)) && state.policy().login {
-                        let offered = self
-                            .shared
-                            .mechanisms
-                            .offered(&self.shared.authd, &self.context)
-                            .await;
+                        let ask = self.shared.authd.mechanisms(&self.context);
+                        let offered = self.shared.mechanisms.offered(&self.context, ask).await;
                         state.set_mechanisms(offered);
                     }
                     state.handle(command)
