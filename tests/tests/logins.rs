@@ -229,6 +229,63 @@ fn failures_are_the_same_for_all_daemons_and_outlive_authd() -> Result<()> {
         })
 }
 
+/// What `mailctl auth` says of it, and makes authd forget.
+#[test]
+fn the_reports_of_logins() -> Result<()> {
+    builder().run(|site| {
+        ensure!(
+            site.mailctl(&["auth", "failures"])?
+                .contains("no failed logins within 15 minutes")
+        );
+        ensure!(site.mailctl(&["auth", "mechanisms"])?.contains("nobody"));
+        open(site, ALICE, PASSWORD, ALL)?;
+        open(site, ALICE, PASSWORD, ALL)?;
+        open(site, BOB, "wrong", NONE)?;
+
+        let usage = site.mailctl_json(&["auth", "mechanisms"])?;
+        for service in ["smtp", "imap", "pop3"] {
+            let row = rows(&usage)
+                .find(|row| row["service"] == service)
+                .with_context(|| format!("no {service}: {usage}"))?;
+            ensure!(row["account"] == ALICE && row["mechanism"] == "PLAIN", "{row}");
+            ensure!(row["count"] == 2 && row["weak"] == true, "{row}");
+        }
+        ensure!(rows(&usage).count() == 3, "{usage}");
+        ensure!(usage == site.mailctl_json(&["auth", "mechanisms", "--weak"])?);
+        let text = site.mailctl(&["auth", "mechanisms"])?;
+        ensure!(text.contains(ALICE) && text.contains("pop3"), "{text}");
+
+        let all = site.mailctl_json(&["auth", "failures"])?;
+        let of = |account: bool, network: bool| {
+            rows(&all)
+                .filter(|row| row["account"].is_null() != account && row["network"].is_null() != network)
+                .map(|row| row["count"].clone())
+                .collect::<Vec<_>>()
+        };
+        // The account, the address, and the account from the address.
+        ensure!(
+            of(true, false) == [3] && of(false, true) == [3] && of(true, true) == [3],
+            "{all}"
+        );
+        let one = site.mailctl_json(&["auth", "failures", "--limit", "1"])?;
+        ensure!(rows(&one).count() == 1, "{one}");
+        let text = site.mailctl(&["auth", "failures"])?;
+        ensure!(text.contains(BOB) && text.contains("anywhere"), "{text}");
+
+        let forgotten = site.mailctl_json(&["auth", "unban", "127.0.0.0/8"])?;
+        ensure!(
+            forgotten["target"] == "127.0.0.0/8" && forgotten["forgotten"] == 2,
+            "{forgotten}"
+        );
+        let rest = site.mailctl_json(&["auth", "failures"])?;
+        ensure!(rows(&rest).count() == 1 && rest[0]["account"] == BOB, "{rest}");
+        let text = site.mailctl(&["auth", "unban", "BOB@example.com"])?;
+        ensure!(text.contains("1 entry forgotten"), "{text}");
+        ensure!(site.mailctl_json(&["auth", "failures"])? == Value::Array(Vec::new()));
+        Ok(())
+    })
+}
+
 /// robustness.md A24: a canary as password, right and wrong, in every protocol; then the logs are searched.
 #[test]
 fn no_password_in_any_log() -> Result<()> {

@@ -388,6 +388,33 @@ fn tokens() -> Result<()> {
     Ok(())
 }
 
+/// Keys are read anew at SIGHUP, and from then on only what they say holds.
+#[test]
+fn a_reload_changes_the_keys_of_tokens() -> Result<()> {
+    packages::ensure(&[CURL, OPENSSL])?;
+    let directory = shared_directory()?;
+    let before = TokenIssuer::new(directory.path())?.token("mail", 300)?;
+    let key = directory.path().join("issuer-2026.pem").display().to_string();
+    site()
+        .set("authd.mechanisms", vec!["OAUTHBEARER".to_owned()])
+        .set("authd.oauth.keys", vec![key.clone()])
+        .set("authd.oauth.issuer", "https://id.example.com")
+        .set("authd.oauth.audience", "mail")
+        .run(|site| {
+            let bearer = way(Curl, "imap", "OAUTHBEARER");
+            ensure!(bearer.attempt(site, ALICE, &before)? == Outcome::In);
+            // The same file with another key.
+            let after = TokenIssuer::new(directory.path())?.token("mail", 300)?;
+            ensure!(bearer.attempt(site, ALICE, &after)? == Outcome::Refused);
+            site.reload("authd")?;
+            bearer.proves(site, ALICE, &after, &before)?;
+            // One that is none changes nothing.
+            fs::write(&key, "no key")?;
+            site.reload("authd")?;
+            bearer.proves(site, ALICE, &after, &before)
+        })
+}
+
 fn token_logins(site: &Site, mechanism: &'static str, issuer: &TokenIssuer) -> Result<()> {
     let good = issuer.token("mail", 300)?;
     let bad = [
@@ -430,6 +457,43 @@ fn user_certificate(issuer: &Issuer<'_, KeyPair>, file: &Path, mailboxes: &[&str
     Ok(fs::write(file, certificate.pem() + &key.serialize_pem())?)
 }
 
+/// Tries curl's EXTERNAL with this certificate.
+fn by_certificate(site: &Site, service: &'static str, user: &str, certificate: &Path) -> Result<Outcome> {
+    let path = certificate.display().to_string();
+    // The options of a way are constants.
+    let options: &'static [&'static str] =
+        Box::leak(Box::new(["--cert", &*Box::leak(path.into_boxed_str())]));
+    with(way(Curl, service, "EXTERNAL"), options).attempt(site, user, "")
+}
+
+/// The authorities of users are read anew at SIGHUP.
+#[test]
+fn a_reload_changes_the_authorities_of_certificates() -> Result<()> {
+    packages::ensure(&[CURL])?;
+    let directory = shared_directory()?;
+    let file = |name: &str| directory.path().join(name);
+    user_certificate(&authority(directory.path())?, &file("before.pem"), &[ALICE])?;
+    let authorities = file("authority.pem").display().to_string();
+    site().set("tls.client_ca_file", authorities).run(|site| {
+        let services = [("smtp", "smtpd"), ("imap", "imapd"), ("pop3", "pop3d")];
+        for (service, _) in services {
+            ensure!(by_certificate(site, service, ALICE, &file("before.pem"))? == Outcome::In);
+        }
+        user_certificate(&authority(directory.path())?, &file("after.pem"), &[ALICE])?;
+        for (service, daemon) in services {
+            ensure!(by_certificate(site, service, ALICE, &file("after.pem")).is_err());
+            site.reload(daemon)?;
+            let after = by_certificate(site, service, ALICE, &file("after.pem"))?;
+            ensure!(after == Outcome::In, "{service}");
+            ensure!(
+                by_certificate(site, service, ALICE, &file("before.pem")).is_err(),
+                "{service}"
+            );
+        }
+        Ok(())
+    })
+}
+
 #[test]
 fn certificates() -> Result<()> {
     packages::ensure(&[CURL, PYTHON])?;
@@ -444,14 +508,8 @@ fn certificates() -> Result<()> {
     user_certificate(&strange, &file("strange.pem"), &[ALICE])?;
     let authorities = file("authority.pem").display().to_string();
     site().set("tls.client_ca_file", authorities).run(|site| {
-        let curl = |service, user: &str, certificate: &str| {
-            let way = way(Curl, service, "EXTERNAL");
-            let path = file(certificate).display().to_string();
-            // The options of a way are constants.
-            let options: &'static [&'static str] =
-                Box::leak(Box::new(["--cert", &*Box::leak(path.into_boxed_str())]));
-            with(way, options).attempt(site, user, "")
-        };
+        let curl =
+            |service, user: &str, certificate: &str| by_certificate(site, service, user, &file(certificate));
         for service in ["smtp", "imap", "pop3"] {
             ensure!(curl(service, ALICE, "alice.pem")? == Outcome::In, "{service}");
             ensure!(

@@ -52,6 +52,9 @@ pub enum LoginStep {
         reason: String,
         /// Whether the mechanism itself is not offered here.
         no_mechanism: bool,
+        /// Whether nothing was tried, because an initial response came to a mechanism in which the server speaks
+        /// first: 501, `BAD`, `-ERR` (RFC 4954 4, RFC 9051 6.2.2, RFC 5034 4).
+        malformed: bool,
     },
     /// Database or authd trouble: 454, `NO [UNAVAILABLE]`, `-ERR [SYS/TEMP]`.
     TemporaryFailure {

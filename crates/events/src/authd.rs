@@ -11,10 +11,11 @@ use crate::values::Step;
 pub enum Kind {
     /// A login was judged good.
     LoginGranted {
-        /// `smtp`, `imap` or `pop3`.
+        /// `smtp`, `imap` or `pop3`; at the sockets of `[authd.compat]` what the client says, or `passwd`.
         service: String,
-        /// The client's address.
-        client: String,
+        /// The client's address; absent behind a socket that names none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        client: Option<String>,
         /// The mechanism.
         mechanism: String,
         /// The canonical login.
@@ -37,10 +38,11 @@ pub enum Kind {
     },
     /// A login was denied.
     LoginDenied {
-        /// `smtp`, `imap` or `pop3`.
+        /// `smtp`, `imap` or `pop3`; at the sockets of `[authd.compat]` what the client says, or `passwd`.
         service: String,
-        /// The client's address.
-        client: String,
+        /// The client's address; absent behind a socket that names none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        client: Option<String>,
         /// The mechanism.
         mechanism: String,
         /// The login as given, where one was.
@@ -59,10 +61,11 @@ pub enum Kind {
     },
     /// A login could not be judged.
     LoginUnavailable {
-        /// `smtp`, `imap` or `pop3`.
+        /// `smtp`, `imap` or `pop3`; at the sockets of `[authd.compat]` what the client says, or `passwd`.
         service: String,
-        /// The client's address.
-        client: String,
+        /// The client's address; absent behind a socket that names none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        client: Option<String>,
         /// The mechanism.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         mechanism: Option<String>,

@@ -1,11 +1,7 @@
 //! What is offered, by state of the session.
 
-use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
-
-use auth_api::client::Client;
-use auth_api::sasl::LoginContext;
-use tokio::time::Instant;
+/// What authd always offers; announced while it has never answered, because a greeting does not wait.
+pub(crate) const MECHANISMS: [&str; 2] = ["PLAIN", "LOGIN"];
 
 /// Before the login.
 const BEFORE: [&str; 4] = ["IMAP4rev1", "LITERAL+", "SASL-IR", "ID"];
@@ -39,51 +35,3 @@ pub(crate) fn before_login(starttls: bool, login: bool, mechanisms: &[String]) -
     }
     list
 }
-
-/// What authd said, and when.
-type Answer = (Instant, Vec<String>);
-
-/// The SASL mechanisms that authd offers, remembered for a few seconds.
-#[derive(Debug, Default)]
-pub(crate) struct Mechanisms {
-    /// For each kind of connection.
-    known: Mutex<[Option<Answer>; KINDS]>,
-}
-
-impl Mechanisms {
-    /// What to list for a connection. While authd is away the last answer stands, and before the first one
-    /// what it always has: a greeting must not wait, and a login will say that there is trouble.
-    pub(crate) async fn offered(&self, authd: &Client, context: &LoginContext) -> Vec<String> {
-        let which = kind(context);
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner)[which].clone();
-        if let Some((since, list)) = &known
-            && since.elapsed() < FRESH
-        {
-            return list.clone();
-        }
-        let answer = tokio::time::timeout(PATIENCE, authd.mechanisms(context)).await;
-        let list = match answer {
-            Ok(Ok(list)) => list,
-            _ => known.map_or_else(|| vec!["PLAIN".to_owned(), "LOGIN".to_owned()], |(_, list)| list),
-        };
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)[which] =
-            Some((Instant::now(), list.clone()));
-        list
-    }
-}
-
-/// The kinds of connections that may be offered different things: without TLS; with it, with or without a
-/// channel binding, and with or without a certificate of the client.
-const KINDS: usize = 5;
-
-fn kind(context: &LoginContext) -> usize {
-    context.tls.as_ref().map_or(0, |tls| {
-        let bound = !tls.tls_exporter.is_empty() || !tls.tls_server_end_point.is_empty();
-        1 + usize::from(bound) + 2 * usize::from(!tls.client_names.is_empty())
-    })
-}
-
-/// How long an answer is good.
-const FRESH: Duration = Duration::from_secs(10);
-/// How long a greeting waits for an answer.
-const PATIENCE: Duration = Duration::from_millis(500);

@@ -170,6 +170,9 @@ pub(crate) enum End {
     /// Too many failed logins.
     #[error("too many failed logins")]
     Failures,
+    /// Too many logins that nobody could judge.
+    #[error("too many logins that could not be judged")]
+    Undecided,
     /// The account is no longer what it was at the login.
     #[error("login no longer valid: {0}")]
     Revoked(String),
@@ -216,6 +219,7 @@ impl End {
             Self::Framing(_) => Some("Literal too big"),
             Self::Errors => Some("Too many invalid commands"),
             Self::Failures => Some("Too many failed logins"),
+            Self::Undecided => Some("Temporary problem, please try again later"),
             Self::Deleted => Some("The selected mailbox was deleted"),
             // Commands that were sent together with STARTTLS are answered by nothing (RFC 3501 6.2.1).
             Self::Logout

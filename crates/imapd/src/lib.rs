@@ -9,7 +9,8 @@
 //! * Nobody logs in before TLS, but for peers in `login_trusted_networks`; until then LOGINDISABLED stands in
 //!   the capabilities and no `AUTH=`.
 //! * It knows no passwords and no mechanism: LOGIN becomes PLAIN, everything goes to authd. When authd or its
-//!   database is away the reply is `NO [UNAVAILABLE]`, never "login failed", and the connection stays.
+//!   database is away the reply is `NO [UNAVAILABLE]`, never "login failed", and the connection stays
+//!   until the tenth time.
 //! * A session whose mailbox was turned off, moved or given another password hears `* BYE [EXPIRED]` within
 //!   30 s (`session_check_interval`; trouble with authd ends none).
 //! * Positive replies about messages are sent when the store says that they are durable.

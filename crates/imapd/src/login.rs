@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use imap_proto::framing::Input;
 use imap_proto::response::Response;
 use mail_types::Secret;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use crate::error::End;
 use crate::wire::Wire;
@@ -24,7 +24,7 @@ pub(crate) enum Verdict {
     Unavailable(String),
     /// The client cancelled with `*`.
     Cancelled,
-    /// A response that is no base64, or too long.
+    /// A response that is no base64, too long, or not due (RFC 9051 6.2.2).
     Broken,
 }
 
@@ -45,10 +45,11 @@ pub(crate) async fn exchange(
             LoginStep::Denied {
                 no_mechanism: true, ..
             } => return Ok(Verdict::NoMechanism),
+            LoginStep::Denied { malformed: true, .. } => return Ok(Verdict::Broken),
             LoginStep::Denied { delay, reason, .. } => {
                 // Waited here and not in authd, so that a guesser blocks nobody (robustness.md section 3).
                 if !context.trusted {
-                    sleep(delay).await;
+                    wire.pause(delay).await?;
                 }
                 return Ok(Verdict::Denied(reason));
             }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use auth_api::client::{Client, Sessions};
+use auth_api::client::{Client, Mechanisms, Sessions};
 use auth_api::sasl::LoginContext;
 use daemon::limits::{ClientKey, ConcurrencyGuard, ConcurrencyLimiter, Rates};
 use daemon::{CancellationToken, Connection, Context, Limits, Peer, Refused, Service};
@@ -11,7 +11,7 @@ use events::{About, access};
 use imap_proto::response::{Code, Response, Status, StatusResponse};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use crate::capability::Mechanisms;
+use crate::capability::MECHANISMS;
 use crate::config::Settings;
 use crate::notify::Notifier;
 use crate::session::Session;
@@ -53,7 +53,7 @@ impl Shared {
             authd: Client::connect(ctx.settings().authd_socket.clone()),
             sessions: Sessions::default(),
             maildirs,
-            mechanisms: Mechanisms::default(),
+            mechanisms: Mechanisms::new(&MECHANISMS),
             notifier: Notifier::start(),
             warm: Arc::default(),
             large_messages: Semaphore::new(LARGE_MESSAGES),

@@ -35,7 +35,11 @@ pub(crate) struct Session {
     pub(crate) login_deadline: Instant,
     /// Failed logins.
     pub(crate) failures: u32,
-    /// Wrong commands in a row.
+    /// Logins that nobody could judge.
+    pub(crate) undecided: u32,
+    /// Exchanges that the client cancelled.
+    pub(crate) cancels: u32,
+    /// Wrong commands: after the login in a row, before it all of them.
     errors: u32,
 }
 
@@ -65,6 +69,8 @@ impl Session {
             wire,
             user: None,
             failures: 0,
+            undecided: 0,
+            cancels: 0,
             errors: 0,
         }
     }
@@ -143,7 +149,9 @@ impl Session {
             refusal.encode(tag, &mut self.wire.out);
             return Ok(());
         }
-        self.errors = 0;
+        if self.user.is_some() {
+            self.errors = 0;
+        }
         let telling = commands::telling(&command);
         let result = commands::run(self, tag, command).await;
         self.finish(tag, result, telling).await
@@ -250,7 +258,8 @@ impl Session {
         Ok(())
     }
 
-    fn count_error(&mut self) -> Result<(), End> {
+    /// Counts a mistake; an error is the end of a session with too many.
+    pub(crate) fn count_error(&mut self) -> Result<(), End> {
         self.errors += 1;
         let limit = if self.user.is_some() {
             ERRORS_AFTER_LOGIN
@@ -291,10 +300,8 @@ impl Session {
             return capability::AFTER.iter().map(|name| (*name).to_owned()).collect();
         }
         let mechanisms = if self.may_log_in() {
-            self.shared
-                .mechanisms
-                .offered(&self.shared.authd, &self.context)
-                .await
+            let ask = self.shared.authd.mechanisms(&self.context);
+            self.shared.mechanisms.offered(&self.context, ask).await
         } else {
             Vec::new()
         };

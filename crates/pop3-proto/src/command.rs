@@ -164,7 +164,10 @@ fn text(arguments: Option<&[u8]>) -> Result<&str, CommandError> {
     Ok(text)
 }
 
+/// Blanks at the end are forgiven, as elsewhere.
 fn auth(arguments: &[u8]) -> Result<Command, CommandError> {
+    let blanks = arguments.iter().rev().take_while(|octet| **octet == b' ').count();
+    let arguments = &arguments[..arguments.len() - blanks];
     if arguments.is_empty() {
         return Ok(Command::AuthList);
     }
@@ -215,11 +218,26 @@ mod tests {
             ("PASS pässwörd", Command::Pass(Secret::new("pässwörd"))),
             ("APOP mrose c4c9334bac560ecc979e58001b3e22fb", Command::Apop),
             ("AUTH", Command::AuthList),
+            ("AUTH  ", Command::AuthList),
             (
                 "AUTH plain",
                 Command::Auth {
                     mechanism: "PLAIN".into(),
                     initial: None,
+                },
+            ),
+            (
+                "AUTH PLAIN ",
+                Command::Auth {
+                    mechanism: "PLAIN".into(),
+                    initial: None,
+                },
+            ),
+            (
+                "AUTH PLAIN = ",
+                Command::Auth {
+                    mechanism: "PLAIN".into(),
+                    initial: Some(Secret::new("")),
                 },
             ),
             (

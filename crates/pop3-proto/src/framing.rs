@@ -2,7 +2,9 @@
 
 /// Limit of a command line in octets with its line end (RFC 2449 4).
 pub const COMMAND_LIMIT: usize = 255;
-/// Limit of an AUTH command and of a SASL response in octets with the line end (RFC 5034 4, RFC 4954 4).
+/// Limit of an AUTH command and of a SASL response in octets with the line end. RFC 5034 4 sets none for a response,
+/// so it is that of SMTP (RFC 4954 4). The command it keeps below [`COMMAND_LIMIT`], whatever the initial response;
+/// clients send longer ones all the same (tickets, tokens), and they are taken.
 pub const AUTH_LIMIT: usize = 12_288;
 /// How much of a line that is too long is swallowed before the connection is given up.
 pub const DISCARD_LIMIT: usize = 64 * 1024;

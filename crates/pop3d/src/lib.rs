@@ -8,7 +8,8 @@
 //!
 //! * Nobody logs in before TLS, but for peers in `login_trusted_networks`.
 //! * It knows no passwords and no mechanism: USER and PASS become PLAIN, everything goes to authd. When authd
-//!   or its database is away the reply is `-ERR [SYS/TEMP]`, never "login failed", and the connection stays.
+//!   or its database is away the reply is `-ERR [SYS/TEMP]`, never "login failed", and the connection stays
+//!   until the tenth time.
 //! * One session per maildrop: the second one hears `-ERR [IN-USE]`, after a short wait in case the first is
 //!   just ending. IMAP sessions do not count.
 //! * A session whose mailbox was turned off, moved or given another password ends within 30 s: the connection
@@ -46,7 +47,7 @@
 //! # In reading order
 //!
 //! `config` → `service` (one connection comes) → `session` (the loop) → `login` → `maildrop` → `commands`;
-//! `wire` is the connection with its deadlines, `error` why a session ends, `mechanisms` what CAPA lists,
+//! `wire` is the connection with its deadlines, `error` why a session ends,
 //! `volume` what happens after a disk fault.
 
 mod commands;
@@ -54,7 +55,6 @@ mod config;
 mod error;
 mod login;
 mod maildrop;
-mod mechanisms;
 mod service;
 mod session;
 #[cfg(test)]

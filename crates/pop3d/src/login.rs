@@ -8,7 +8,7 @@ use pop3_proto::framing::Expect;
 use pop3_proto::server::LoginRequest;
 use pop3_proto::{Line, reply};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use crate::error::End;
 use crate::wire::Wire;
@@ -23,7 +23,7 @@ pub(crate) enum Verdict {
     NoMechanism,
     /// Nobody could say.
     Unavailable(String),
-    /// The client cancelled or sent rubbish.
+    /// The client cancelled, sent rubbish, or a response that was not due (RFC 5034 4).
     Broken(CommandError),
     /// A response was too long.
     TooLong,
@@ -45,10 +45,11 @@ pub(crate) async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
             LoginStep::Denied {
                 no_mechanism: true, ..
             } => return Ok(Verdict::NoMechanism),
+            LoginStep::Denied { malformed: true, .. } => return Ok(Verdict::Broken(CommandError::Arguments)),
             LoginStep::Denied { delay, reason, .. } => {
                 // Waited here and not in authd, so that a guesser blocks nobody (robustness.md section 3).
                 if !context.trusted {
-                    sleep(delay).await;
+                    wire.pause(delay).await?;
                 }
                 return Ok(Verdict::Denied(reason));
             }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use auth_api::client::{Client, Sessions};
+use auth_api::client::{Client, Mechanisms, Sessions};
 use auth_api::sasl::LoginContext;
 use daemon::limits::Rates;
 use daemon::{CancellationToken, Connection, Context, Limits, Peer, Refused, Service};
@@ -12,7 +12,6 @@ use pop3_proto::{Reply, ResponseCode};
 
 use crate::config::Settings;
 use crate::maildrop::Maildirs;
-use crate::mechanisms::Mechanisms;
 use crate::session::Session;
 
 /// The name of the listener on which TLS comes first.
@@ -42,7 +41,8 @@ impl Shared {
             authd: Client::connect(ctx.settings().authd_socket.clone()),
             sessions: Sessions::default(),
             maildirs,
-            mechanisms: Mechanisms::default(),
+            // USER and PASS are always there.
+            mechanisms: Mechanisms::new(&[]),
             logins: Rates::default(),
             handshakes: Rates::default(),
             ctx,

@@ -210,11 +210,8 @@ impl Session {
                 Line::Complete(line) => {
                     let command = command::parse(&line);
                     if matches!(command, Ok(Command::Capa | Command::AuthList)) && state.policy().login {
-                        let offered = self
-                            .shared
-                            .mechanisms
-                            .offered(&self.shared.authd, &self.context)
-                            .await;
+                        let ask = self.shared.authd.mechanisms(&self.context);
+                        let offered = self.shared.mechanisms.offered(&self.context, ask).await;
                         state.set_mechanisms(offered);
                     }
                     state.handle(command)
@@ -297,7 +294,7 @@ impl Session {
             Verdict::Unavailable(reason) => {
                 tracing::error!(session = %self.id(), peer = %self.context.peer, reason, "login cannot be judged");
                 self.emit(access::Kind::AuthUnavailable { mechanism, reason });
-                Err(AuthorizationStep::Reply(Authorization::unavailable()))
+                Err(state.undecided())
             }
             Verdict::Broken(error) => Err(state.broken_exchange(error)),
             Verdict::TooLong => Err(state.line_too_long()),

@@ -151,6 +151,15 @@ async fn exchanges_step_by_step() {
     client.say("dUBhLnRlc3Q=", "+ UGFzc3dvcmQ6").await;
     client.say("c2VjcmV0", "+OK").await;
     client.say("STAT", "+OK 0 0").await;
+    // The server speaks first there (RFC 5034 4).
+    let mut client = world.connect();
+    client.expect("+OK").await;
+    client
+        .say(
+            "AUTH CRAM-MD5 dSAw",
+            "-ERR This mechanism takes no initial response.",
+        )
+        .await;
 }
 
 #[tokio::test]

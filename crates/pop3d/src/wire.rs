@@ -77,6 +77,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         }
     }
 
+    /// Lets a client wait; a stop of the process does not wait with it.
+    pub(crate) async fn pause(&self, time: Duration) -> Result<(), End> {
+        self.shutdown
+            .run_until_cancelled(tokio::time::sleep(time))
+            .await
+            .ok_or(End::Shutdown)
+    }
+
     /// Writes what is waiting if it fills a piece.
     pub(crate) async fn flush_full(&mut self) -> Result<(), End> {
         if self.out.len() < PIECE {
@@ -129,5 +137,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         if self.flush().await.is_ok() {
             let _: Result<io::Result<()>, _> = timeout(self.output_timeout, self.stream.shutdown()).await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn no_pause_holds_up_a_stop() {
+        let shutdown = CancellationToken::new();
+        let (stream, _peer) = tokio::io::duplex(64);
+        let wire = Wire::new(stream, Duration::from_secs(1), shutdown.clone());
+        let (delay, begin) = (Duration::from_secs(16), Instant::now());
+        wire.pause(delay).await.unwrap();
+        assert_eq!(begin.elapsed(), delay);
+        let (stopped, ()) = tokio::join!(wire.pause(delay), async { shutdown.cancel() });
+        assert!(matches!(stopped, Err(End::Shutdown)));
+        assert_eq!(begin.elapsed(), delay);
     }
 }

@@ -72,6 +72,12 @@ pub fn auth_failed(no_mechanism: bool) -> Reply {
     new(535, (5, 7, 8), format!("Error: authentication failed: {reason}"))
 }
 
+/// `501 5.7.0 Error: ...`: an initial response to a mechanism that has none (RFC 4954 4). No failed login.
+pub fn auth_server_first() -> Reply {
+    let text = "Error: this mechanism takes no initial response";
+    new(501, (5, 7, 0), text)
+}
+
 /// `454 4.7.0 Temporary authentication failure: generic failure`.
 pub fn auth_unavailable() -> Reply {
     new(

@@ -1,8 +1,8 @@
 //! What all sessions share, and the way from the sockets to a session.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use auth_api::client::Client;
+use auth_api::client::{Client, Mechanisms};
 use config::Networks;
 use daemon::{BoxError, Connection, Context, Limits, Peer, Refused, blocking};
 use queue_api::client::HintClient;
@@ -33,8 +33,8 @@ pub struct App<D> {
     pub rates: ClientRates,
     /// Whether the site has access tables.
     pub no_access_tables: NoTables,
-    /// The mechanisms that authd named last, for when it is away.
-    pub mechanisms: Mutex<Vec<String>>,
+    /// What EHLO announces.
+    pub mechanisms: Mechanisms,
 }
 
 impl<D: Directory> App<D> {
@@ -51,7 +51,7 @@ impl<D: Directory> App<D> {
             budget: Budget::new(process.body_memory_budget, process.body_memory_limit),
             rates: ClientRates::default(),
             no_access_tables: NoTables::default(),
-            mechanisms: Mutex::new(vec!["PLAIN".to_owned(), "LOGIN".to_owned()]),
+            mechanisms: Mechanisms::new(&["PLAIN", "LOGIN"]),
             directory,
             ctx,
         }

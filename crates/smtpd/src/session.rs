@@ -199,6 +199,10 @@ where
         self.proto.answer(&reply::start_tls());
         self.flush().await.map_err(|error| lost(&error))?;
         self.handshake().await?;
+        // What was learned in clear is forgotten (RFC 3207 4.2): a login too, which a trusted client may have.
+        self.login = None;
+        self.exchange = None;
+        self.mechanism.clear();
         self.proto.tls_started();
         Ok(())
     }
@@ -245,7 +249,7 @@ where
     fn on_closing(&mut self, reason: CloseReason) {
         if !matches!(
             reason,
-            CloseReason::Quit | CloseReason::Refused | CloseReason::Timeout
+            CloseReason::Quit | CloseReason::Refused | CloseReason::Timeout | CloseReason::LoginsNotJudged
         ) {
             self.emit(smtpd::Kind::Abuse {
                 reason: why(reason).to_owned(),
@@ -372,6 +376,7 @@ fn why(reason: CloseReason) -> &'static str {
         CloseReason::TooManyErrors => "too many errors",
         CloseReason::TooManyJunkCommands => "too many junk commands",
         CloseReason::TooManyAuthFailures => "too many failed logins",
+        CloseReason::LoginsNotJudged => "too many logins that could not be judged",
         CloseReason::TooManyChunks => "too many BDAT commands",
         CloseReason::EndlessLine => "line without end",
         CloseReason::ForeignProtocol => "spoke another protocol",

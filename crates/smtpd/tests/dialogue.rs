@@ -84,6 +84,13 @@ async fn submission_wants_tls_then_a_login() {
         d.ask("AUTH FOO").await,
         "535 5.7.8 Error: authentication failed: no mechanism available\n"
     );
+    // A mistake of the program and no failed login (RFC 4954 4).
+    for _ in 0..3 {
+        assert_eq!(
+            d.ask("AUTH CRAM-MD5 dSAw").await,
+            "501 5.7.0 Error: this mechanism takes no initial response\n"
+        );
+    }
     site.directory.away.store(true, Ordering::Relaxed);
     assert_eq!(
         d.ask("AUTH PLAIN AHUAcA==").await,
@@ -97,6 +104,47 @@ async fn submission_wants_tls_then_a_login() {
     site.directory.away.store(false, Ordering::Relaxed);
     d.ask("AUTH FOO").await;
     assert_eq!(d.hear().await, "eof", "three failures");
+}
+
+#[tokio::test]
+async fn nobody_guesses_on_while_nobody_can_judge() {
+    let site = Site::new("").await;
+    let mut d = site.connect("submission").await;
+    d.ask("EHLO c.test").await;
+    d.starttls().await;
+    d.ask("EHLO c.test").await;
+    site.directory.away.store(true, Ordering::Relaxed);
+    for _ in 0..10 {
+        assert_eq!(
+            d.ask("AUTH PLAIN AHUAcA==").await,
+            "454 4.7.0 Temporary authentication failure: generic failure\n"
+        );
+    }
+    assert_eq!(d.hear().await, "eof");
+    assert!(!site.event_names().contains(&"abuse".to_owned()));
+}
+
+#[tokio::test]
+async fn no_login_survives_starttls() {
+    let site = Site::with(
+        "login_trusted_networks = [\"192.0.2.0/24\"]",
+        "[smtpd.service.mx]\nsmtpd_sasl_auth_enable = true",
+    )
+    .await;
+    let mut d = site.connect("mx").await;
+    d.ask("EHLO c.test").await;
+    let login = "AUTH PLAIN AHVAbG9jYWwudGVzdABzZWNyZXQ=";
+    assert_eq!(d.ask(login).await, "235 2.7.0 Authentication successful\n");
+    d.starttls().await;
+    assert!(d.ask("EHLO c.test").await.contains("AUTH PLAIN LOGIN"));
+    d.ask("MAIL FROM:<u@local.test>").await;
+    assert_eq!(
+        d.ask("RCPT TO:<x@a.test>").await,
+        "554 5.7.1 <x@a.test>: Relay access denied\n"
+    );
+    d.ask("RSET").await;
+    assert_eq!(d.ask(login).await, "235 2.7.0 Authentication successful\n");
+    d.envelope("u@local.test", &["x@a.test"]).await;
 }
 
 #[tokio::test]

@@ -68,10 +68,12 @@ impl From<LoginStep> for pb::AuthenticateResponse {
                     delay,
                     reason,
                     no_mechanism,
+                    malformed,
                 } => S::Denied(pb::Denied {
                     delay_millis: u64::try_from(delay.as_millis()).unwrap_or(u64::MAX),
                     reason,
                     no_mechanism,
+                    malformed,
                 }),
                 LoginStep::TemporaryFailure { reason } => S::TemporaryFailure(reason),
             }),
@@ -97,6 +99,7 @@ impl TryFrom<pb::AuthenticateResponse> for LoginStep {
                 delay: Duration::from_millis(denied.delay_millis),
                 reason: denied.reason,
                 no_mechanism: denied.no_mechanism,
+                malformed: denied.malformed,
             },
             S::TemporaryFailure(reason) => Self::TemporaryFailure { reason },
         })

@@ -145,6 +145,10 @@ pub struct Denied {
     /// The mechanism is not offered here.
     #[prost(bool, tag = "3")]
     pub no_mechanism: bool,
+    /// Nothing was tried: the client sent an initial response to a mechanism in which the server speaks first
+    /// (RFC 4954 4, RFC 9051 6.2.2, RFC 5034 4).
+    #[prost(bool, tag = "4")]
+    pub malformed: bool,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct StillValidRequest {

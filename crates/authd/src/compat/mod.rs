@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use ::config::{ListenAddr, Networks};
 use ::daemon::{BoxError, Context, Limits, Listener, Service, Stream};
+use auth_api::CALL_DEADLINE;
 use auth_api::sasl::{LoginContext, LoginStep};
 use mail_types::Secret;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -193,7 +194,7 @@ impl Shared {
         let login = whole_login(asked.login, asked.realm).unwrap_or_default();
         let context = self.context(asked.service, asked.peer);
         let step = self.logins.check_plain(context, asked.socket, &login, password);
-        slowly(step.await).await
+        slowly(in_time(step).await).await
     }
 
     /// The same for the answer to a challenge.
@@ -204,7 +205,13 @@ impl Shared {
         let step = self
             .logins
             .check_challenge(context, asked.socket, &login, challenge);
-        slowly(step.await).await
+        slowly(in_time(step).await).await
+    }
+
+    /// Denies what nobody needs to look at; it counts like any other failure.
+    async fn refuse(&self, asked: &Asked<'_>, reason: &'static str) -> LoginStep {
+        let context = self.context(asked.service, asked.peer);
+        slowly(self.logins.deny(context, asked.socket, reason).await).await
     }
 
     fn context(&self, service: &[u8], peer: Option<SocketAddr>) -> LoginContext {
@@ -231,6 +238,17 @@ fn whole_login(login: &[u8], realm: &[u8]) -> Option<String> {
     };
     let usable = !login.is_empty() && login.len() <= MAX_LOGIN && !login.chars().any(char::is_control);
     usable.then_some(login)
+}
+
+/// The verdict, or a temporary failure where it takes longer than our own daemons would wait for it.
+async fn in_time(verdict: impl Future<Output = LoginStep>) -> LoginStep {
+    tokio::time::timeout(CALL_DEADLINE, verdict)
+        .await
+        .unwrap_or_else(|_| {
+            let reason = "no verdict in time".to_owned();
+            tracing::warn!(reason, "a login of the compat sockets cannot be judged");
+            LoginStep::TemporaryFailure { reason }
+        })
 }
 
 /// A verdict, after the wait of a denied one.
@@ -268,7 +286,7 @@ fn service_name(name: &[u8]) -> String {
     }
 }
 
-/// Sends the answer and closes, after what the client still sends was read.
+/// Sends the answer, which is empty for trouble, and closes, after what the client still sends was read.
 async fn answer(stream: &mut Stream, bytes: &[u8]) {
     let send = async {
         stream.write_all(bytes).await?;
@@ -299,5 +317,25 @@ mod tests {
         ] {
             assert_eq!(service_name(given.as_bytes()), ours);
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_verdict_that_does_not_come_is_a_temporary_failure() {
+        let began = tokio::time::Instant::now();
+        let step = slowly(in_time(std::future::pending()).await).await;
+        assert!(matches!(step, LoginStep::TemporaryFailure { .. }), "{step:?}");
+        assert_eq!(began.elapsed(), CALL_DEADLINE);
+        // The wait of a denied client is no part of it.
+        let delay = CALL_DEADLINE * 4;
+        let denied = LoginStep::Denied {
+            delay,
+            reason: String::new(),
+            no_mechanism: false,
+            malformed: false,
+        };
+        let began = tokio::time::Instant::now();
+        let step = slowly(in_time(std::future::ready(denied)).await).await;
+        assert!(matches!(step, LoginStep::Denied { .. }), "{step:?}");
+        assert_eq!(began.elapsed(), delay);
     }
 }

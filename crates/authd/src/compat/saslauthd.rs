@@ -14,6 +14,8 @@ use zeroize::Zeroizing;
 
 use super::{Asked, PATIENCE, Shared, answer};
 
+/// The socket's name in the audit.
+const SOCKET: &str = "saslauthd";
 /// Longest string.
 const MAX_STRING: usize = 256;
 /// Five strings with their lengths.
@@ -47,15 +49,26 @@ async fn session(shared: &Shared, stream: &mut Stream) {
     let mut buffer = Zeroizing::new([0; MAX_REQUEST]);
     let request = match tokio::time::timeout(PATIENCE, read(stream, &mut buffer)).await {
         Ok(Some(Parsed::Complete(request))) => request,
-        Ok(Some(Parsed::TooLong)) => return answer(stream, &reply("NO a string is too long")).await,
+        Ok(Some(Parsed::TooLong)) => {
+            let asked = Asked {
+                socket: SOCKET,
+                login: b"",
+                realm: b"",
+                service: b"",
+                peer: None,
+            };
+            shared.refuse(&asked, "a string of the request is too long").await;
+            return answer(stream, &reply("NO a string is too long")).await;
+        }
         // Gone, or too slow.
-        Ok(None | Some(Parsed::Incomplete)) | Err(_) => return,
+        Ok(None | Some(Parsed::Incomplete)) | Err(_) => return answer(stream, b"").await,
     };
-    if request.login.is_empty() || request.password.is_empty() {
-        return answer(stream, &reply("NO login and password are needed")).await;
-    }
+    let no = match request.login.is_empty() || request.password.is_empty() {
+        true => "NO login and password are needed",
+        false => "NO authentication failed",
+    };
     let asked = Asked {
-        socket: "saslauthd",
+        socket: SOCKET,
         login: request.login,
         realm: request.realm,
         service: request.service,
@@ -63,8 +76,8 @@ async fn session(shared: &Shared, stream: &mut Stream) {
     };
     match shared.check(asked, Secret::new(request.password)).await {
         LoginStep::Success(_) => answer(stream, &reply("OK")).await,
-        LoginStep::Denied { .. } => answer(stream, &reply("NO authentication failed")).await,
-        LoginStep::Challenge(_) | LoginStep::TemporaryFailure { .. } => {}
+        LoginStep::Denied { .. } => answer(stream, &reply(no)).await,
+        LoginStep::Challenge(_) | LoginStep::TemporaryFailure { .. } => answer(stream, b"").await,
     }
 }
 

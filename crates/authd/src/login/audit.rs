@@ -37,6 +37,12 @@ impl Attempt {
         Network::of(self.context.peer.ip())
     }
 
+    /// The client's address, for the log: absent where it says nothing, as behind a Unix socket.
+    fn client(&self) -> Option<String> {
+        let ip = self.context.peer.ip();
+        (!ip.is_unspecified()).then(|| ip.to_string())
+    }
+
     /// Whether the account logged in from there lately. Trouble is a no.
     pub(super) async fn is_known(&self, account: &str) -> bool {
         let network = self.network().to_string();
@@ -63,7 +69,7 @@ impl Attempt {
         });
         self.emit(Kind::LoginGranted {
             service: self.context.service.clone(),
-            client: self.context.peer.ip().to_string(),
+            client: self.client(),
             mechanism: self.mechanism.clone(),
             login: granted.account.address.to_string(),
             scheme: Some(granted.scheme.to_owned()),
@@ -96,7 +102,7 @@ impl Attempt {
         };
         self.emit(Kind::LoginDenied {
             service: self.context.service.clone(),
-            client: self.context.peer.ip().to_string(),
+            client: self.client(),
             mechanism: self.mechanism.clone(),
             login: login.map(str::to_owned),
             reason: reason.to_owned(),
@@ -108,6 +114,29 @@ impl Attempt {
             delay,
             reason: reason.to_owned(),
             no_mechanism,
+            malformed: false,
+        }
+    }
+
+    /// Tells that an initial response came to a mechanism in which the server speaks first. It is a mistake of the
+    /// program and no guess, so it neither counts nor waits.
+    pub(super) fn server_first(&self) -> LoginStep {
+        let reason = "an initial response, and in this mechanism the server speaks first".to_owned();
+        self.emit(Kind::LoginDenied {
+            service: self.context.service.clone(),
+            client: self.client(),
+            mechanism: self.mechanism.clone(),
+            login: None,
+            reason: reason.clone(),
+            delay_ms: 0,
+            source: None,
+            tls: self.tls(),
+        });
+        LoginStep::Denied {
+            delay: Duration::ZERO,
+            reason,
+            no_mechanism: false,
+            malformed: true,
         }
     }
 
@@ -142,7 +171,7 @@ impl Attempt {
     ) -> LoginStep {
         self.emit(Kind::LoginUnavailable {
             service: self.context.service.clone(),
-            client: self.context.peer.ip().to_string(),
+            client: self.client(),
             mechanism: Some(self.mechanism.clone()),
             login: login.map(str::to_owned),
             reason: reason.clone(),

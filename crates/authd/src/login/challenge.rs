@@ -21,6 +21,13 @@ pub struct Challenge {
 }
 
 impl Logins {
+    /// Denies a try from which no login can be read, with the same throttling and audit as any. `mechanism` is
+    /// the name in the audit, `reason` is for it too.
+    pub async fn deny(&self, context: LoginContext, mechanism: &str, reason: &'static str) -> LoginStep {
+        let attempt = Attempt::new(self.shared.clone(), context, mechanism.to_owned());
+        attempt.denied(None, reason, false).await
+    }
+
     /// Judges an answer, with the same throttling and audit as any login. Who has no cleartext password (nor,
     /// for MD5, contexts of it) is denied. `mechanism` is the name in the audit.
     pub async fn check_challenge(

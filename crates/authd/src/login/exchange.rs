@@ -116,6 +116,7 @@ impl Exchange {
                     return LoginStep::Challenge(bytes);
                 }
                 Step::Failed(reason) => return self.failed(subject, reason).await,
+                Step::ServerFirst => return self.attempt.server_first(),
                 Step::CheckPassword(credentials) => return self.attempt.check(&credentials).await,
                 Step::Denied { login, reason } => {
                     return match subject {

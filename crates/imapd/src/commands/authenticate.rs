@@ -47,6 +47,13 @@ pub(super) async fn run(
     exchange(session, mechanism, initial).await
 }
 
+/// Logins that nobody can judge before the connection ends: during an outage the known rows are still compared with
+/// what comes, and nobody is to guess on and on at that.
+const UNDECIDED: u32 = 10;
+/// Exchanges that a client may cancel. That is no mistake (a program may ask its user in between), but it costs an
+/// exchange with authd each time.
+const CANCELS: u32 = 100;
+
 fn privacy_required() -> Tagged {
     Tagged::no_code(Code::PrivacyRequired, "Use STARTTLS first")
 }
@@ -88,16 +95,32 @@ async fn exchange(session: &mut Session, mechanism: &str, initial: Option<Secret
             }
             Ok(tagged)
         }
-        Verdict::NoMechanism => Ok(Tagged::no_code(Code::Cannot, "This mechanism is not offered")),
+        Verdict::NoMechanism => {
+            session.count_error()?;
+            Ok(Tagged::no_code(Code::Cannot, "This mechanism is not offered"))
+        }
         Verdict::Unavailable(reason) => {
             session.emit(access::Kind::AuthUnavailable {
                 mechanism: mechanism_name,
                 reason,
             });
+            session.undecided += 1;
+            if session.undecided >= UNDECIDED {
+                return Err(Stop::Last(Tagged::unavailable(), End::Undecided));
+            }
             Ok(Tagged::unavailable())
         }
-        Verdict::Cancelled => Ok(Tagged::bad("Authentication cancelled")),
-        Verdict::Broken => Ok(Tagged::bad("Invalid response")),
+        Verdict::Cancelled => {
+            session.cancels += 1;
+            if session.cancels > CANCELS {
+                return Err(End::Errors.into());
+            }
+            Ok(Tagged::bad("Authentication cancelled"))
+        }
+        Verdict::Broken => {
+            session.count_error()?;
+            Ok(Tagged::bad("Invalid response"))
+        }
     }
 }
 

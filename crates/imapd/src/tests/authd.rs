@@ -64,7 +64,8 @@ impl Exchange for FakeExchange {
         match (self.mechanism.as_str(), response) {
             ("PLAIN", Some(message)) => {
                 let parts: Vec<&[u8]> = message.split(|b| *b == 0).collect();
-                self.verdict(parts[1], parts[2])
+                let part = |at: usize| parts.get(at).copied().unwrap_or_default();
+                self.verdict(part(1), part(2))
             }
             ("PLAIN", None) => LoginStep::Challenge(Vec::new()),
             ("LOGIN", None) if !self.asked => {
@@ -78,10 +79,17 @@ impl Exchange for FakeExchange {
                 }
                 Some(user) => self.verdict(&user, &answer),
             },
+            ("CRAM-MD5", Some(_)) => LoginStep::Denied {
+                delay: Duration::ZERO,
+                reason: "the server begins this mechanism".into(),
+                no_mechanism: false,
+                malformed: true,
+            },
             _ => LoginStep::Denied {
                 delay: Duration::ZERO,
                 reason: "no such mechanism".into(),
                 no_mechanism: true,
+                malformed: false,
             },
         }
     }
@@ -105,6 +113,7 @@ impl FakeExchange {
                 delay: Duration::ZERO,
                 reason: "wrong password".into(),
                 no_mechanism: false,
+                malformed: false,
             },
         }
     }

@@ -107,6 +107,18 @@ async fn trouble_is_never_a_wrong_password() {
             .await;
     }
     client.ok("LOGIN u@a.test secret").await;
+    // Nor is it for guessing on and on.
+    let mut guesser = world.connect();
+    guesser.response().await;
+    for _ in 0..10 {
+        guesser
+            .tagged("LOGIN u@a.test down", "NO [UNAVAILABLE] Temporary problem")
+            .await;
+    }
+    assert_eq!(
+        guesser.rest().await,
+        "* BYE Temporary problem, please try again later\r\n"
+    );
     world.stop_authd().await;
     client.ok("SELECT INBOX").await;
     let mut client = world.connect();
@@ -124,14 +136,37 @@ async fn broken_exchanges() {
     let mut client = world.connect();
     client.response().await;
     client.tagged("AUTHENTICATE CRAM-MD5", "NO [CANNOT]").await;
-    for answer in ["*", "!", "{5}"] {
+    for answer in ["*", "*", "*", "!", "{5}"] {
         client.send("t AUTHENTICATE LOGIN\r\n").await;
         assert_eq!(client.response().await, "+ VXNlcm5hbWU6");
         client.send(&format!("{answer}\r\n")).await;
         let response = client.response().await;
         assert!(response.starts_with("t BAD "), "{answer}: {response}");
     }
-    client.tagged("LOGIN {-2}", "BAD").await;
+    // Three mistakes, whatever was right in between (robustness.md section 3).
+    client.ok("NOOP").await;
+    client.send("t AUTHENTICATE PLAIN\r\n!\r\n").await;
+    assert_eq!(client.response().await, "+ ");
+    assert_eq!(client.rest().await, "* BYE Too many invalid commands\r\n");
+    // The server speaks first there (RFC 9051 6.2.2).
+    let mut client = world.connect();
+    client.response().await;
+    client.tagged("AUTHENTICATE CRAM-MD5 dSAw", "BAD").await;
+}
+
+#[tokio::test]
+async fn a_client_may_cancel_often_but_not_for_ever() {
+    let world = World::new("[imapd]\nclient_auth_rate_limit = 1000").await;
+    let mut client = world.connect();
+    client.response().await;
+    for _ in 0..100 {
+        client.send("t AUTHENTICATE LOGIN\r\n*\r\n").await;
+        assert_eq!(client.response().await, "+ VXNlcm5hbWU6");
+        assert_eq!(client.response().await, "t BAD Authentication cancelled");
+    }
+    client.send("t AUTHENTICATE LOGIN\r\n*\r\n").await;
+    assert_eq!(client.response().await, "+ VXNlcm5hbWU6");
+    assert_eq!(client.rest().await, "* BYE Too many invalid commands\r\n");
 }
 
 #[tokio::test]

@@ -28,7 +28,16 @@ pub struct Authorization {
     utf8: bool,
     errors: u32,
     failures: u32,
+    cancels: u32,
+    undecided: u32,
 }
+
+/// Logins that nobody can judge before the connection ends: during an outage the known rows are still compared with
+/// what comes, and nobody is to guess on and on at that.
+const UNDECIDED: u32 = 10;
+/// Exchanges that a client may cancel. That is no mistake (a program may ask its user in between), but it costs an
+/// exchange with authd each time.
+const CANCELS: u32 = 100;
 
 /// What the session does next.
 #[derive(Debug)]
@@ -39,8 +48,8 @@ pub enum AuthorizationStep {
     /// [`Authorization::after_stls`].
     StartTls(Reply),
     /// Run a SASL exchange; then [`Authorization::log_in`], [`Authorization::refused`],
-    /// [`Authorization::no_mechanism`], [`Authorization::broken_exchange`] or the reply
-    /// [`Authorization::unavailable`].
+    /// [`Authorization::undecided`], [`Authorization::no_mechanism`], [`Authorization::broken_exchange`] or the
+    /// reply [`Authorization::unavailable`].
     Login(LoginRequest),
     /// Send it and close.
     Close(Reply),
@@ -65,6 +74,8 @@ impl Authorization {
             utf8: false,
             errors: 0,
             failures: 0,
+            cancels: 0,
+            undecided: 0,
         }
     }
 
@@ -84,26 +95,28 @@ impl Authorization {
         Reply::ok("Hello there.")
     }
 
-    /// After a handshake everything the client said before is forgotten (RFC 2595 4); wrong commands and
-    /// failed logins still count.
+    /// After a handshake everything the client said before is forgotten (RFC 2595 4); what is counted
+    /// still counts.
     pub fn after_stls(self, policy: Policy) -> Self {
         Self {
             errors: self.errors,
             failures: self.failures,
+            cancels: self.cancels,
+            undecided: self.undecided,
             ..Self::new(policy)
         }
     }
 
     /// Takes one command, or what was wrong with it.
     pub fn handle(&mut self, command: Result<Command, CommandError>) -> AuthorizationStep {
+        // PASS belongs to the USER right before it, whatever came between (RFC 1939 7).
+        let user = self.user.take();
         let command = match command {
             Ok(command) => command,
             Err(CommandError::Unknown) => return self.mistake("Invalid command."),
             Err(CommandError::Base64) => return self.mistake("Invalid base64."),
             Err(_) => return self.mistake("Invalid arguments."),
         };
-        // PASS belongs to the USER right before it (RFC 1939 7).
-        let user = self.user.take();
         match command {
             Command::Quit => AuthorizationStep::Close(Reply::ok("Better luck next time.")),
             Command::Capa => AuthorizationStep::Reply(self.capabilities()),
@@ -155,16 +168,33 @@ impl Authorization {
         }
     }
 
-    /// Nobody could say whether the login is right: not the client's fault, so it does not count.
+    /// Nobody could say whether the login is right: not the client's fault, so it does not count as a failure.
+    pub fn undecided(&mut self) -> AuthorizationStep {
+        self.undecided += 1;
+        if self.undecided >= UNDECIDED {
+            AuthorizationStep::Close(Self::unavailable())
+        } else {
+            AuthorizationStep::Reply(Self::unavailable())
+        }
+    }
+
+    /// There is trouble that is ours.
     pub fn unavailable() -> Reply {
         Reply::err_code(ResponseCode::SysTemp, "Temporary problem, please try again later")
     }
 
-    /// The exchange was cancelled with `*`, or a response was not base64.
+    /// The exchange was cancelled with `*`, or a response was not base64, or not due.
     pub fn broken_exchange(&mut self, error: CommandError) -> AuthorizationStep {
         match error {
-            CommandError::Cancelled => self.mistake("Authentication cancelled."),
-            _ => self.mistake("Invalid base64."),
+            CommandError::Cancelled => {
+                self.cancels += 1;
+                if self.cancels > CANCELS {
+                    return AuthorizationStep::Close(Reply::err("Too many invalid commands."));
+                }
+                AuthorizationStep::Reply(Reply::err("Authentication cancelled."))
+            }
+            CommandError::Base64 => self.mistake("Invalid base64."),
+            _ => self.mistake("This mechanism takes no initial response."),
         }
     }
 
@@ -175,6 +205,7 @@ impl Authorization {
 
     /// A line over its limit.
     pub fn line_too_long(&mut self) -> AuthorizationStep {
+        self.user = None;
         self.mistake("Line too long.")
     }
 

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::command::{Command, parse};
+use crate::command::{Command, CommandError, parse};
 use crate::reply::Reply;
 
 struct Drop(Vec<u64>);
@@ -124,6 +124,20 @@ fn user_and_pass_become_plain() {
     say(&mut state, "USER u");
     say(&mut state, "NOOP");
     assert!(say(&mut state, "PASS p").starts_with("-ERR USER first"));
+    // Even where that was no command.
+    for malformed in ["XYZZY", "RETR x", "AUTH PLAIN !"] {
+        let mut state = Authorization::new(policy());
+        say(&mut state, "USER u");
+        say(&mut state, malformed);
+        assert!(
+            say(&mut state, "PASS p").starts_with("-ERR USER first"),
+            "{malformed}"
+        );
+    }
+    let mut state = Authorization::new(policy());
+    say(&mut state, "USER u");
+    state.line_too_long();
+    assert!(say(&mut state, "PASS p").starts_with("-ERR USER first"));
 }
 
 #[test]
@@ -145,6 +159,36 @@ fn the_fourth_wrong_command_closes() {
         assert!(say(&mut state, line).starts_with("-ERR"), "{line}");
     }
     assert!(matches!(state.no_mechanism(), AuthorizationStep::Close(_)));
+}
+
+#[test]
+fn nobody_guesses_on_while_nobody_can_judge() {
+    let mut state = Authorization::new(policy());
+    let words = "-ERR [SYS/TEMP] Temporary problem, please try again later\r\n";
+    for _ in 0..9 {
+        assert!(matches!(state.undecided(), AuthorizationStep::Reply(r) if text(&r) == words));
+    }
+    let mut state = state.after_stls(policy());
+    assert!(matches!(state.undecided(), AuthorizationStep::Close(r) if text(&r) == words));
+}
+
+#[test]
+fn a_cancelled_exchange_is_no_mistake() {
+    let mut state = Authorization::new(policy());
+    for _ in 0..100 {
+        assert!(matches!(
+            state.broken_exchange(CommandError::Cancelled),
+            AuthorizationStep::Reply(r) if text(&r) == "-ERR Authentication cancelled.\r\n"
+        ));
+    }
+    for line in ["XYZZY", "APOP a b", "STAT"] {
+        assert!(say(&mut state, line).starts_with("-ERR"), "{line}");
+    }
+    let mut state = state.after_stls(policy());
+    assert!(matches!(
+        state.broken_exchange(CommandError::Cancelled),
+        AuthorizationStep::Close(_)
+    ));
 }
 
 #[test]

@@ -104,6 +104,9 @@ pub enum Step {
     },
     /// The exchange is over and failed, whatever the database says; the reason is for the log.
     Failed(&'static str),
+    /// The exchange is over before it began: an initial response came, and the server is to speak first
+    /// (RFC 4422 3). Nothing was tried.
+    ServerFirst,
 }
 
 /// What a challenge-response mechanism needs to know of a user.
@@ -381,7 +384,7 @@ mod tests {
                     }
                     // LOGIN takes anything for a name and a password.
                     let asks = entry.name == "LOGIN" && matches!(step, Step::CheckPassword(_));
-                    let refused = matches!(step, Step::Failed(_) | Step::Denied { .. });
+                    let refused = matches!(step, Step::Failed(_) | Step::Denied { .. } | Step::ServerFirst);
                     assert!(asks || refused, "{entry:?} {message:?}: {step:?}");
                 }
             }
@@ -419,7 +422,7 @@ mod tests {
                             openid_configuration: None,
                         }),
                         Step::Authenticated { .. } => panic!("{entry:?} lets anybody in"),
-                        Step::CheckPassword(_) | Step::Denied { .. } | Step::Failed(_) => break,
+                        Step::CheckPassword(_) | Step::Denied { .. } | Step::Failed(_) | Step::ServerFirst => break,
                     };
                 }
                 let over = mechanism.step(None);

@@ -96,6 +96,8 @@ pub struct Limits {
     pub error_delay: Duration,
     /// Failed logins after which the session ends.
     pub auth_failures: u32,
+    /// Logins that nobody could judge (454) after which it ends.
+    pub auth_troubles: u32,
     /// Time for one record: a command line, an AUTH response, the body.
     pub timeout: Duration,
     /// Time for a body before `body_rate` counts.
@@ -121,6 +123,7 @@ impl Default for Limits {
             hard_errors: 20,
             error_delay: Duration::from_secs(1),
             auth_failures: 3,
+            auth_troubles: 10,
             timeout: Duration::from_secs(300),
             body_grace: Duration::from_secs(30),
             body_rate: 500,

@@ -30,7 +30,12 @@ impl Session {
         // One more octet than the limit may be there: the CR.
         if end.unwrap_or(pending.len().saturating_sub(1)) > limit {
             self.phase = Phase::LongLine(0);
-            self.say(&reply::new(500, (5, 5, 2), "Error: line too long"));
+            let reply = match is_auth {
+                // RFC 4954 6.
+                true => reply::new(500, (5, 5, 6), "Error: authentication exchange line is too long"),
+                false => reply::new(500, (5, 5, 2), "Error: line too long"),
+            };
+            self.say(&reply);
             return Some(None);
         }
         let line = self.consumed..self.consumed + end?;

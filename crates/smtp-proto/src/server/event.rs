@@ -75,6 +75,8 @@ pub enum CloseReason {
     TooManyJunkCommands,
     /// Too many failed logins.
     TooManyAuthFailures,
+    /// Too many logins that nobody could judge; the words were 454.
+    LoginsNotJudged,
     /// Too many BDAT commands in a message.
     TooManyChunks,
     /// A line that does not end.

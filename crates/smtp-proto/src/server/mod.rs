@@ -116,6 +116,7 @@ struct Counters {
     errors: u32,
     junk: u32,
     auth_failures: u32,
+    auth_troubles: u32,
 }
 
 /// The record that is being read: since when, and how much body of it came.
@@ -434,12 +435,19 @@ impl Session {
 
     fn auth_verdict(&mut self, reply: &Reply) {
         self.authenticated = reply.is_positive();
-        if reply.is_permanent() {
+        // What could not be tried (501, RFC 4954 4) is an error like any other and no guess.
+        if reply.is_permanent() && reply.code != 501 {
             self.counters.auth_failures += 1;
+        }
+        // Whoever is told that nobody can judge comes back later; to guess on is not for one connection.
+        if reply.code == 454 {
+            self.counters.auth_troubles += 1;
         }
         self.say(reply);
         if self.counters.auth_failures >= self.config.limits.auth_failures {
             self.end(CloseReason::TooManyAuthFailures, None);
+        } else if self.counters.auth_troubles >= self.config.limits.auth_troubles {
+            self.end(CloseReason::LoginsNotJudged, None);
         }
     }
 

@@ -1,7 +1,6 @@
 //! Logins: bytes carried between the client and authd, and the wait after a wrong password.
 
 use std::net::SocketAddr;
-use std::sync::PoisonError;
 
 use auth_api::sasl::{LoginContext, LoginStep, TlsState};
 use events::smtpd;
@@ -18,16 +17,11 @@ where
     D: Directory,
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
-    /// The mechanisms to announce; those of last time where authd is away, so that clients which come then
-    /// are told 454 and not that there is no login.
+    /// The mechanisms to announce.
     pub(super) async fn mechanisms(&self) -> Vec<String> {
-        let answer = self.app.directory.mechanisms(&self.login_context()).await;
-        let mut known = self.app.mechanisms.lock().unwrap_or_else(PoisonError::into_inner);
-        match answer {
-            Ok(mechanisms) => known.clone_from(&mechanisms),
-            Err(unavailable) => tracing::warn!(session = %self.id, %unavailable, "mechanisms"),
-        }
-        known.clone()
+        let context = self.login_context();
+        let ask = self.app.directory.mechanisms(&context);
+        self.app.mechanisms.offered(&context, ask).await
     }
 
     pub(super) async fn on_auth(&mut self, mechanism: String, initial: Option<Secret>) {
@@ -76,12 +70,17 @@ where
                 delay,
                 reason,
                 no_mechanism,
+                malformed,
             } => {
                 self.emit(smtpd::Kind::AuthFailed { mechanism, reason });
                 if !self.is_trusted() {
                     self.wait(delay).await;
                 }
-                self.proto.answer(&reply::auth_failed(no_mechanism));
+                let reply = match malformed {
+                    true => reply::auth_server_first(),
+                    false => reply::auth_failed(no_mechanism),
+                };
+                self.proto.answer(&reply);
             }
             LoginStep::TemporaryFailure { reason } => {
                 tracing::warn!(session = %self.id, reason, "login cannot be judged");

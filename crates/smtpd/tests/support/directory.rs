@@ -179,6 +179,12 @@ impl Directory for FakeDirectory {
         let step = match (mechanism, initial) {
             ("PLAIN", Some(response)) => login.next(response).await,
             ("PLAIN", None) => LoginStep::Challenge(Vec::new()),
+            ("CRAM-MD5", Some(_)) => LoginStep::Denied {
+                delay: Duration::ZERO,
+                reason: "the server begins this mechanism".into(),
+                no_mechanism: false,
+                malformed: true,
+            },
             _ => denied(true),
         };
         (step, login)
@@ -218,5 +224,6 @@ fn denied(no_mechanism: bool) -> LoginStep {
         delay: Duration::from_millis(20),
         reason: "wrong".into(),
         no_mechanism,
+        malformed: false,
     }
 }

@@ -25,6 +25,9 @@ use crate::login::{Challenge, address};
 
 /// Accounts that are read from the tables at a time.
 const PAGE: usize = 500;
+/// The service for which the old password of PASSWD is judged, whatever the client names: none of mail, so that
+/// an app password does not change the mailbox's own.
+const CHANGE: &[u8] = b"passwd";
 /// The answer of no.
 const FAIL: &[u8] = b"FAIL\n";
 
@@ -56,7 +59,7 @@ struct Trouble;
 async fn session(shared: &Shared, stream: &mut Stream) {
     // What is no request gets no answer.
     let Ok(Some(request)) = tokio::time::timeout(PATIENCE, read(stream)).await else {
-        return;
+        return answer(stream, b"").await;
     };
     let peer = request.remote.map(|ip| SocketAddr::new(ip.to_canonical(), 0));
     let text = match request.command {
@@ -65,9 +68,8 @@ async fn session(shared: &Shared, stream: &mut Stream) {
         Command::Lookup { login } => lookup(shared, &login).await,
         command => judge(shared, command, peer).await,
     };
-    if let Ok(text) = text {
-        answer(stream, &text).await;
-    }
+    // Trouble is the end without a word.
+    answer(stream, &text.unwrap_or_default()).await;
 }
 
 /// Reads a request, however it is cut into writes.
@@ -118,13 +120,12 @@ async fn judge(shared: &Shared, command: Command, peer: Option<SocketAddr>) -> R
                 .check_challenge(asked(&login, &service, peer), &challenge)
                 .await
         }
-        Command::ChangePassword {
-            service,
-            login,
-            old,
-            new,
-        } => {
-            return match shared.check(asked(&login, &service, peer), old).await {
+        Command::BadAnswer { service } => {
+            let reason = "the answer to the challenge is malformed";
+            shared.refuse(&asked(b"", &service, peer), reason).await
+        }
+        Command::ChangePassword { login, old, new } => {
+            return match shared.check(asked(&login, CHANGE, peer), old).await {
                 LoginStep::Success(account) => change(shared, account, new).await,
                 LoginStep::Denied { .. } => Ok(FAIL.to_vec()),
                 LoginStep::Challenge(_) | LoginStep::TemporaryFailure { .. } => Err(Trouble),
@@ -270,7 +271,7 @@ async fn enumerate(shared: &Shared, stream: &mut Stream) {
             changed_since: None,
         };
         let Ok(Some(page)) = site.backend.page(request).await else {
-            return;
+            return answer(stream, b"").await;
         };
         for (_, row) in page.rows {
             let Listed::Mailbox(row) = row else { continue };

@@ -52,6 +52,12 @@ pub enum Command {
         /// Its answer: hex digits.
         digest: String,
     },
+    /// AUTH cram-md5 and its like whose answer is none: no base64, or no digest behind a blank. It comes as the
+    /// remote user wrote it, so it is his failure and not that of the client.
+    BadAnswer {
+        /// For which service.
+        service: Vec<u8>,
+    },
     /// AUTH of a kind that we do not know: not for us, says the protocol.
     UnknownKind,
     /// PRE: what is known of an account.
@@ -61,8 +67,6 @@ pub enum Command {
     },
     /// PASSWD.
     ChangePassword {
-        /// For which service.
-        service: Vec<u8>,
         /// The login.
         login: Vec<u8>,
         /// The password that is to be right.
@@ -144,14 +148,13 @@ fn command(line: &[u8], rest: &[u8]) -> Result<Option<Command>, Malformed> {
 
 fn change(arguments: &[u8]) -> Command {
     let fields: Vec<&[u8]> = arguments.split(|byte| *byte == b'\t').collect();
-    let [service, login, old, new] = fields[..] else {
+    let [_service, login, old, new] = fields[..] else {
         return Command::BadChange;
     };
     if fields.concat().iter().any(u8::is_ascii_control) {
         return Command::BadChange;
     }
     Command::ChangePassword {
-        service: service.to_vec(),
         login: login.to_vec(),
         old: Secret::new(old),
         new: Secret::new(new),
@@ -181,23 +184,29 @@ fn auth(payload: &[u8]) -> Result<Command, Malformed> {
         _ => return Ok(Command::UnknownKind),
     };
     let mut fields = rest.split(|byte| *byte == b'\n');
-    let mut decoded = || {
-        fields
-            .next()
-            .and_then(|field| STANDARD.decode(field).ok())
-            .ok_or(Malformed)
+    let (Some(challenge), Some(response)) = (fields.next(), fields.next()) else {
+        return Err(Malformed);
     };
-    let (challenge, response) = (decoded()?, decoded()?);
-    // The login may hold blanks, the digest none.
-    let blank = response.iter().rposition(|byte| *byte == b' ').ok_or(Malformed)?;
-    let digest = std::str::from_utf8(&response[blank + 1..]).map_err(|_| Malformed)?;
-    Ok(Command::Cram {
-        service,
-        hash,
-        login: response[..blank].to_vec(),
-        challenge,
-        digest: digest.to_owned(),
+    let challenge = STANDARD.decode(challenge).map_err(|_| Malformed)?;
+    Ok(match answer(response) {
+        Some((login, digest)) => Command::Cram {
+            service,
+            hash,
+            login,
+            challenge,
+            digest,
+        },
+        None => Command::BadAnswer { service },
     })
+}
+
+/// The login and the digest in an answer to a challenge.
+fn answer(response: &[u8]) -> Option<(Vec<u8>, String)> {
+    let response = STANDARD.decode(response).ok()?;
+    // The login may hold blanks, the digest none.
+    let blank = response.iter().rposition(|byte| *byte == b' ')?;
+    let digest = std::str::from_utf8(&response[blank + 1..]).ok()?;
+    Some((response[..blank].to_vec(), digest.to_owned()))
 }
 
 #[cfg(test)]
@@ -243,6 +252,16 @@ mod tests {
                 digest: "b913a602c7eda7a495b4e6e7334d3890".to_owned(),
             }
         );
+        for bad in ["!!", "dGlt", "dGltIP8=", ""] {
+            let payload = format!("imap\ncram-md5\n{challenge}\n{bad}\n");
+            let octets = format!("AUTH {}\n{payload}", payload.len());
+            let service = b"imap".to_vec();
+            assert_eq!(
+                command_of(octets.as_bytes()),
+                Command::BadAnswer { service },
+                "{bad:?}"
+            );
+        }
         assert_eq!(command_of(b"AUTH 12\nimap\ncram-x\n"), Command::UnknownKind);
     }
 
@@ -256,7 +275,6 @@ mod tests {
         );
         assert_eq!(command_of(b"ENUMERATE\n"), Command::Enumerate);
         let changed = Command::ChangePassword {
-            service: b"imap".to_vec(),
             login: b"u@d.test".to_vec(),
             old: Secret::new("old one"),
             new: Secret::new("n=w"),

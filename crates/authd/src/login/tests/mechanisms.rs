@@ -138,6 +138,30 @@ async fn cram(bench: &Bench, login: &str, password: &str) -> LoginStep {
 }
 
 #[tokio::test]
+async fn an_initial_response_where_the_server_speaks_first_is_no_guess() {
+    let bench = Bench::configured(
+        "{PLAIN}secret",
+        "[authd]\nmechanisms = [\"CRAM-MD5\", \"DIGEST-MD5\"]\n",
+    )
+    .await;
+    for mechanism in ["CRAM-MD5", "DIGEST-MD5"] {
+        let mut exchange = bench.logins.begin(context(), mechanism);
+        let step = exchange.step(Some(Secret::new("u@d.test 00"))).await;
+        let LoginStep::Denied {
+            delay,
+            no_mechanism: false,
+            malformed: true,
+            ..
+        } = step
+        else {
+            panic!("{step:?}")
+        };
+        assert!(delay.is_zero());
+    }
+    assert_eq!(bench.logins.failures(10).await.unwrap(), []);
+}
+
+#[tokio::test]
 async fn cram_md5_needs_a_password_in_clear() {
     let bench = Bench::configured("{PLAIN}secret", "[authd]\nmechanisms = [\"CRAM-MD5\"]\n").await;
     assert!(is_granted(&cram(&bench, "u@d.test", "secret").await));

@@ -212,7 +212,7 @@ impl Mechanism for DigestMd5 {
                 self.state = State::Asked;
                 Step::Challenge(self.challenge().into_bytes())
             }
-            (State::Start, Some(_)) => Step::Failed("the server begins this mechanism"),
+            (State::Start, Some(_)) => Step::ServerFirst,
             (State::Asked, Some(response)) => match self.read(response.expose()) {
                 Ok(response) => {
                     let login = response.login.clone();

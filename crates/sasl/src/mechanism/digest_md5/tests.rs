@@ -67,10 +67,7 @@ fn wrong_passwords() {
     let mut digest = begin();
     assert!(matches!(digest.supply(secret()), Step::Failed(_)));
     let mut digest = DigestMd5::new(Parameters::example());
-    assert!(matches!(
-        digest.step(Some(Secret::new(RESPONSE))),
-        Step::Failed(_)
-    ));
+    assert_eq!(digest.step(Some(Secret::new(RESPONSE))), Step::ServerFirst);
 }
 
 /// One thing changed at a time; what is part of the digest is denied, the rest fails before the lookup.
