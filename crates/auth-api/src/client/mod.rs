@@ -3,6 +3,7 @@
 mod admin;
 mod exchange;
 mod link;
+mod rows;
 mod sasl;
 mod sessions;
 
@@ -22,6 +23,7 @@ use crate::pb::directory::directory_client::DirectoryClient;
 use crate::{CALL_TIMEOUT, Trace, Unavailable};
 
 pub use self::exchange::Exchange;
+pub use self::rows::Rows;
 pub use self::sessions::{OpenSession, Sessions};
 
 /// Answers are at most this long.

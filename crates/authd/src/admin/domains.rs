@@ -1,54 +1,85 @@
 //! Domains.
 
-use auth_api::admin::{AdminError, DomainRecord, DomainUpdate};
+use auth_api::admin::{AdminError, DomainCounts, DomainRecord, DomainUpdate, Page, Which};
 use mail_types::Domain;
 
-use super::sql::{Change, Logged, Set, Tables, records};
-use super::{admin_error, mirrors};
+use super::mirrors;
+use super::pages::Source;
+use super::sql::{Change, Logged, Set, Tables};
 use crate::database::values::{flag, number, text, text_or_empty};
-use crate::database::{Arg, DbError, Statement, Value};
+use crate::database::{Arg, Statement, Value};
 use crate::directory::unsupported_transport;
 
-/// All domains by name, without the pseudo domain ALL.
-pub async fn list(tables: &Tables<'_>) -> Result<Vec<DomainRecord>, DbError> {
-    let mut domains = rows(tables, "ORDER BY `domain`", Vec::new()).await?;
-    let mirrors = mirrors::list(tables, None).await?;
-    for record in &mut domains {
-        let found = mirrors
-            .binary_search_by(|mirror| mirror.alias_domain.cmp(&record.domain))
-            .ok();
-        record.alias_of = found
-            .and_then(|at| mirrors.get(at))
-            .map(|m| m.target_domain.clone());
-    }
-    Ok(domains)
-}
+const DOMAINS: Source<'_> = Source {
+    table: "domain",
+    key: "domain",
+    domain: "domain",
+};
 
-/// The row of one domain, without the domain that it mirrors.
-pub async fn find(tables: &Tables<'_>, domain: &Domain) -> Result<DomainRecord, AdminError> {
-    let found = rows(tables, "WHERE `domain` = ?", vec![domain.as_str().into()]).await;
-    let found = found.map_err(admin_error)?;
-    found
-        .into_iter()
-        .find(|record| record.domain == *domain)
-        .ok_or_else(|| AdminError::NotFound(format!("there is no domain {domain}; add it first")))
-}
-
-async fn rows(tables: &Tables<'_>, condition: &str, args: Vec<Arg>) -> Result<Vec<DomainRecord>, DbError> {
-    let sql = format!(
-        "SELECT `domain`, `description`, `transport`, `backupmx`, `active`, {}, {}, {}, {}, {} FROM <domain> \
-         {condition}",
+/// Domains by name, without the pseudo domain ALL.
+pub async fn list(
+    tables: &Tables<'_>,
+    which: &Which,
+    after: Option<&str>,
+) -> Result<Page<DomainRecord>, AdminError> {
+    let columns = format!(
+        "`description`, `transport`, `backupmx`, `active`, {}, {}, {}, {}, {}",
         tables.column("domain", "aliases", "0"),
         tables.column("domain", "mailboxes", "0"),
         tables.column("domain", "maxquota", "0"),
         tables.column("domain", "quota", "0"),
         tables.column("domain", "password_expiry", "0"),
     );
-    let rows = tables.select(&sql, args).await?;
-    let real = rows
+    let mut raw = tables.page(&DOMAINS, &columns, which, after).await?;
+    raw.rows
+        .retain(|row| !text(row.first()).is_some_and(|name| name.eq_ignore_ascii_case("all")));
+    let target = |row: &[Value]| Domain::new(&text(row.get(1))?).ok();
+    let mirrors = tables
+        .of_keys(
+            "alias_domain",
+            "alias_domain",
+            "`target_domain`",
+            &raw.keys(),
+            target,
+        )
+        .await?;
+    Ok(raw.read("domain", |row| {
+        let mut record = record(row)?;
+        record.alias_of = mirrors.get(record.domain.as_str()).cloned();
+        Some(record)
+    }))
+}
+
+/// The row of one domain.
+pub async fn find(tables: &Tables<'_>, domain: &Domain) -> Result<DomainRecord, AdminError> {
+    let found = list(tables, &Which::One(domain.to_string()), None).await?;
+    found
+        .rows
         .into_iter()
-        .filter(|row| !text(row.first()).is_some_and(|d| d.eq_ignore_ascii_case("all")));
-    Ok(records(real.collect(), "domain", record))
+        .next()
+        .ok_or_else(|| AdminError::NotFound(format!("there is no domain {domain}; add it first")))
+}
+
+/// How much is in it. Aliases as the panel counts them: each mailbox has a row among them that is none.
+pub async fn count(tables: &Tables<'_>, domain: &Domain) -> Result<DomainCounts, AdminError> {
+    let mut counts = [0; 3];
+    for (count, (table, column)) in counts.iter_mut().zip([
+        ("mailbox", "domain"),
+        ("alias", "domain"),
+        ("alias_domain", "target_domain"),
+    ]) {
+        if tables.schema.has(table, column) {
+            let sql = format!("SELECT COUNT(*) FROM <{table}> WHERE `{column}` = ?");
+            let found = tables.count(&sql, vec![domain.as_str().into()]).await?;
+            *count = u64::try_from(found).unwrap_or(0);
+        }
+    }
+    let [mailboxes, aliases, alias_domains] = counts;
+    Ok(DomainCounts {
+        mailboxes,
+        aliases: aliases.saturating_sub(mailboxes),
+        alias_domains,
+    })
 }
 
 fn record(row: &[Value]) -> Option<DomainRecord> {
