@@ -20,11 +20,14 @@ use crate::convert::admin::{
 use crate::convert::panel::administrator_update;
 use crate::pb::admin as pb;
 use crate::pb::admin::admin_client::AdminClient;
-use crate::{ADMIN_TIMEOUT, Trace, Unavailable};
+use crate::{ADMIN_TIMEOUT, DELETE_DOMAIN_TIMEOUT, Trace, Unavailable};
 
 /// Makes a unary change and turns its answer into a result.
 macro_rules! change {
-    ($self:ident, $method:ident, $request:expr) => {{
+    ($self:ident, $method:ident, $request:expr) => {
+        change!($self, $method, $request, ADMIN_TIMEOUT)
+    };
+    ($self:ident, $method:ident, $request:expr, $timeout:expr) => {{
         let request = $request;
         let answer = $self
             .inner
@@ -32,7 +35,7 @@ macro_rules! change {
             .call(
                 request,
                 Trace::default(),
-                ADMIN_TIMEOUT,
+                $timeout,
                 Retry::No,
                 async |channel, request| admin(channel).$method(request).await,
             )
@@ -99,9 +102,15 @@ impl Client {
         Ok(counts.into())
     }
 
-    /// Deletes a domain with its mailboxes, aliases and alias domain rows. Maildirs stay.
+    /// Deletes a domain with its mailboxes, aliases and alias domain rows. Maildirs stay. Waits at most
+    /// [`DELETE_DOMAIN_TIMEOUT`].
     pub async fn delete_domain(&self, domain: &Domain) -> Result<(), AdminError> {
-        change!(self, delete_domain, name(domain.to_string()))
+        change!(
+            self,
+            delete_domain,
+            name(domain.to_string()),
+            DELETE_DOMAIN_TIMEOUT
+        )
     }
 
     /// Alias domains by name; those of a domain are those that mirror it.

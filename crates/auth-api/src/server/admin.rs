@@ -14,7 +14,7 @@ use crate::admin::{AdminError, Page};
 use crate::convert::admin::change_response;
 use crate::convert::{address, domain};
 use crate::pb::admin as pb;
-use crate::{ADMIN_TIMEOUT, Role};
+use crate::{ADMIN_TIMEOUT, DELETE_DOMAIN_TIMEOUT, Role};
 
 /// authd gives up a little before the client does, so that the client hears why. Of a list each page has it.
 const DEADLINE: Duration = ADMIN_TIMEOUT.saturating_sub(Duration::from_secs(1));
@@ -60,7 +60,11 @@ impl<A: Admin> Service<A> {
 
 /// Runs a change within its deadline.
 async fn change(work: impl Future<Output = Result<(), AdminError>>) -> Changed {
-    let result = within(DEADLINE, async { Ok(work.await) }).await?;
+    change_within(DEADLINE, work).await
+}
+
+async fn change_within(deadline: Duration, work: impl Future<Output = Result<(), AdminError>>) -> Changed {
+    let result = within(deadline, async { Ok(work.await) }).await?;
     change_response(result).map(Response::new)
 }
 
@@ -119,7 +123,8 @@ impl<A: Admin> pb::admin_server::Admin for Service<A> {
 
     async fn delete_domain(&self, request: Request<pb::Name>) -> Changed {
         let (admin, request) = self.open(request)?;
-        change(admin.delete_domain(domain(&request.name)?)).await
+        let deadline = DELETE_DOMAIN_TIMEOUT.saturating_sub(Duration::from_secs(1));
+        change_within(deadline, admin.delete_domain(domain(&request.name)?)).await
     }
 
     async fn list_alias_domains(

@@ -6,8 +6,8 @@ use mail_types::Domain;
 use super::mirrors;
 use super::pages::Source;
 use super::sql::{Change, Logged, Set, Tables};
+use crate::database::Value;
 use crate::database::values::{flag, number, text, text_or_empty};
-use crate::database::{Arg, Statement, Value};
 use crate::directory::unsupported_transport;
 
 const DOMAINS: Source<'_> = Source {
@@ -215,68 +215,4 @@ fn check(tables: &Tables<'_>, update: &DomainUpdate) -> Result<(), AdminError> {
         ));
     }
     Ok(())
-}
-
-/// Deletes everything that belongs to the domain. Mentions in lists of other domains stay: they are mail
-/// addresses like any other. The log stays too: it says who deleted the domain.
-pub async fn delete(tables: &Tables<'_>, domain: &Domain) -> Result<Change, AdminError> {
-    find(tables, domain).await?;
-    let name = domain.as_str();
-    let mut statements = vec![tables.hold("domain", "domain", name)];
-    if tables.schema.has_table("dkim_signing") && tables.schema.has_table("dkim") {
-        let sql = "DELETE FROM <dkim_signing> WHERE `dkim_id` IN \
-                   (SELECT `id` FROM <dkim> WHERE `domain_name` = ?)";
-        statements.push(tables.statement(sql, vec![name.into()]));
-    }
-    // What is keyed by an address of the domain. The notifications first: they refer to vacation.
-    for (table, key) in [
-        ("vacation_notification", "on_vacation"),
-        ("vacation", "email"),
-        ("quota", "username"),
-        ("quota2", "username"),
-        ("fetchmail", "mailbox"),
-        ("mailbox_app_password", "username"),
-        ("totp_exception_address", "username"),
-        ("dkim_signing", "author"),
-    ] {
-        statements.extend(delete_suffix(tables, table, key, name));
-    }
-    let rows = [
-        ("vacation", "domain"),
-        ("fetchmail", "domain"),
-        ("totp_exception_address", "username"),
-        ("dkim_signing", "author"),
-        ("dkim", "domain_name"),
-        ("alias", "domain"),
-        ("mailbox", "domain"),
-        ("alias_domain", "alias_domain"),
-        ("alias_domain", "target_domain"),
-        ("domain_admins", "domain"),
-    ];
-    statements.extend(
-        rows.into_iter()
-            .filter_map(|(table, key)| tables.delete(table, key, name)),
-    );
-    statements.extend(tables.delete("domain", "domain", name).map(Statement::one));
-    Ok(Change::new(
-        "domain",
-        "delete",
-        "delete_domain",
-        name,
-        name,
-        statements,
-    ))
-}
-
-/// DELETE of the rows whose key is an address of the domain. No join with `mailbox`: the collations of the
-/// tables of a grown site may differ, which MySQL refuses to compare.
-fn delete_suffix(tables: &Tables<'_>, table: &str, key: &str, domain: &str) -> Option<Statement> {
-    let suffix = format!("@{domain}");
-    // Domains are ASCII, so bytes are characters.
-    let length = i64::try_from(suffix.len()).ok()?;
-    let sql = format!("DELETE FROM <{table}> WHERE LOWER(SUBSTR(`{key}`, ?)) = ?");
-    tables
-        .schema
-        .has(table, key)
-        .then(|| tables.statement(&sql, vec![Arg::Int(-length), suffix.into()]))
 }

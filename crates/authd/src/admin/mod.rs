@@ -7,6 +7,7 @@
 
 mod administrators;
 mod aliases;
+mod demolition;
 mod domains;
 mod limits;
 mod mailboxes;
@@ -189,7 +190,7 @@ impl server::Admin for AdminService {
     }
 
     async fn delete_domain(&self, domain: Domain) -> Result<(), AdminError> {
-        change!(self, |tables| domains::delete(&tables, &domain))
+        change!(self, |tables| demolition::delete(&tables, &domain))
     }
 
     async fn alias_domains(

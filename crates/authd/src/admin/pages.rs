@@ -123,6 +123,20 @@ impl Tables<'_> {
         keys: &[String],
         read: impl Fn(&[Value]) -> Option<T>,
     ) -> Result<HashMap<String, T>, AdminError> {
+        let rows = self.among(table, column, columns, keys).await?;
+        let read = |row: &Vec<Value>| Some((text(row.first())?.to_lowercase(), read(row)?));
+        Ok(rows.iter().filter_map(read).collect())
+    }
+
+    /// The rows of a table that have these keys: the key, and these other columns. None where there is no such
+    /// column.
+    pub async fn among(
+        &self,
+        table: &str,
+        column: &str,
+        columns: &str,
+        keys: &[String],
+    ) -> Result<Vec<Vec<Value>>, AdminError> {
         // As they are and in lower case: SQLite, and binary collations, tell them apart.
         let mut wanted: Vec<Arg> = Vec::with_capacity(keys.len());
         for key in keys {
@@ -136,15 +150,13 @@ impl Tables<'_> {
             wanted.push(key.as_str().into());
         }
         if wanted.is_empty() || !self.schema.has(table, column) {
-            return Ok(HashMap::new());
+            return Ok(Vec::new());
         }
         let sql = format!(
-            "SELECT `{column}`, {columns} FROM <{table}> WHERE `{column}` IN ({})",
+            "SELECT DISTINCT `{column}`, {columns} FROM <{table}> WHERE `{column}` IN ({})",
             marks(wanted.len())
         );
-        let rows = self.select(&sql, wanted).await.map_err(admin_error)?;
-        let read = |row: &Vec<Value>| Some((text(row.first())?.to_lowercase(), read(row)?));
-        Ok(rows.iter().filter_map(read).collect())
+        self.select(&sql, wanted).await.map_err(admin_error)
     }
 }
 

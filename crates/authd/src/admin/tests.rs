@@ -474,3 +474,47 @@ async fn lists_come_in_pages() {
     let counts = bench.admin.count_domain(domain("d.test")).await.unwrap();
     assert_eq!((counts.mailboxes, counts.aliases), (rows as u64, 1));
 }
+
+#[tokio::test]
+async fn a_large_domain_goes_with_what_hangs_on_its_addresses() {
+    let bench = Bench::new().await;
+    bench
+        .admin
+        .create_domain(DomainRecord::new(domain("e.test")))
+        .await
+        .unwrap();
+    let rows = ROWS + 5;
+    let mut statements = Vec::new();
+    for name in ["d.test", "e.test"] {
+        let columns = "username, password, name, maildir, local_part, domain";
+        statements.extend(numbered(name, columns, "mailbox", rows));
+        statements.extend(numbered(name, "address, goto, domain", "alias", rows));
+        statements.extend(numbered(name, "username", "quota2", rows));
+        statements.extend(numbered(name, "email, subject, body, domain", "vacation", 3));
+        statements.extend(numbered(
+            name,
+            "on_vacation, notified",
+            "vacation_notification",
+            3,
+        ));
+    }
+    let site = bench.sites.current();
+    site.panel()
+        .unwrap()
+        .database()
+        .transaction(statements)
+        .await
+        .unwrap();
+    bench.admin.delete_domain(domain("d.test")).await.unwrap();
+    for (table, left) in [
+        ("mailbox", rows),
+        ("alias", rows),
+        ("quota2", rows),
+        ("vacation", 3),
+        ("vacation_notification", 3),
+        ("domain", 1),
+    ] {
+        let found = bench.rows(&format!("SELECT COUNT(*) FROM {table}")).await;
+        assert_eq!(found, [left.to_string()], "{table}");
+    }
+}
