@@ -8,7 +8,7 @@ use anyhow::{Result, ensure};
 use auth_api::Role;
 use auth_api::admin::{
     AdminError, AdministratorUpdate, AliasDomainUpdate, AliasRecord, AliasUpdate, DomainRecord, DomainUpdate,
-    MailboxUpdate, NewAdministrator, NewAppPassword, NewMailbox, VacationRecord,
+    MailboxUpdate, NewAdministrator, NewAppPassword, NewMailbox, VacationRecord, Which,
 };
 use auth_api::client::Client;
 use common::{Authd, address, domain};
@@ -143,7 +143,7 @@ fn domains(backend: Backend) -> Result<()> {
         "SELECT domain, aliases, mailboxes, maxquota, transport, backupmx, active FROM domain",
         &["d.test|3|0|10|virtual|0|1"],
     )?;
-    ensure!(bench.wait(admin.domains())? == [record.clone()]);
+    ensure!(bench.wait(admin.domains(None).all())? == [record.clone()]);
     ensure!(matches!(
         bench.wait(admin.create_domain(record)),
         Err(AdminError::Exists(_))
@@ -191,7 +191,7 @@ fn mirrors(backend: Backend) -> Result<()> {
     }
     made?;
     bench.logged("create_alias_domain", "m.test", "m.test", before + 2)?;
-    let listed = bench.wait(admin.domains())?;
+    let listed = bench.wait(admin.domains(None).all())?;
     ensure!(listed[1].alias_of == Some(domain("d.test")), "{listed:?}");
     let mut chain = DomainRecord::new(domain("n.test"));
     chain.alias_of = Some(domain("m.test"));
@@ -260,7 +260,7 @@ fn mailboxes(backend: Backend) -> Result<()> {
     match bench.form {
         Form::V4_0 => {
             result?;
-            let listed = bench.wait(admin.mailboxes(Some(&domain("d.test"))))?;
+            let listed = bench.wait(admin.mailboxes(Which::Domain(domain("d.test"))).all())?;
             ensure!(!listed[1].smtp_active && listed[1].phone == "12" && listed[0].smtp_active);
         }
         Form::V2_1 | Form::V3_3 => refused(result, "mailbox.smtp_active")?,
@@ -323,7 +323,7 @@ fn passwords(backend: Backend) -> Result<()> {
         bench.wait(admin.update_domain(&domain("d.test"), expiry))?;
         bench.wait(admin.set_password(&alice, Secret::new("another 3")))?;
         bench.holds(days, &["90"])?;
-        let listed = bench.wait(admin.mailboxes(None))?;
+        let listed = bench.wait(admin.mailboxes(Which::All).all())?;
         ensure!(listed[0].password_expiry.len() == 19, "{:?}", listed[0]);
     }
     let new = NewAppPassword {
@@ -426,7 +426,7 @@ fn vacations(backend: Backend) -> Result<()> {
     bench.logged("edit_vacation", "d.test", "alice@d.test", 5)?;
     let of_alice = "SELECT goto FROM alias WHERE address = 'alice@d.test'";
     bench.holds(of_alice, &["alice@d.test,alice#d.test@autoreply.test"])?;
-    let listed = bench.wait(admin.vacations(None))?;
+    let listed = bench.wait(admin.vacations(Which::All).all())?;
     ensure!(
         listed.len() == 1 && listed[0].active && listed[0].subject == "Away",
         "{listed:?}"
@@ -441,7 +441,7 @@ fn vacations(backend: Backend) -> Result<()> {
         of_alice,
         &["alice@d.test,far@away.test,alice#d.test@autoreply.test"],
     )?;
-    let aliases = bench.wait(admin.aliases(Some(&domain("d.test"))))?;
+    let aliases = bench.wait(admin.aliases(Which::Domain(domain("d.test"))).all())?;
     ensure!(
         aliases[0].vacation && aliases[0].goto == ["alice@d.test", "far@away.test"],
         "{aliases:?}"
@@ -458,7 +458,7 @@ fn vacations(backend: Backend) -> Result<()> {
             "INSERT INTO vacation_notification (on_vacation, notified) VALUES ('alice@d.test', 'out@a.test')",
         )?;
         changed?;
-        let listed = bench.wait(admin.vacations(Some(&domain("d.test"))))?;
+        let listed = bench.wait(admin.vacations(Which::Domain(domain("d.test"))).all())?;
         ensure!(
             listed[0].active_from == "2026-12-24 00:00:00" && listed[0].active_until == "2027-01-06 23:59:59",
             "{listed:?}"
@@ -505,7 +505,7 @@ fn administrators(backend: Backend) -> Result<()> {
     if bench.form != Form::V2_1 {
         bench.holds("SELECT superadmin FROM admin ORDER BY username", &["0", "1"])?;
     }
-    let listed = bench.wait(admin.administrators())?;
+    let listed = bench.wait(admin.administrators(None).all())?;
     ensure!(
         listed[1].superadmin && listed[1].domains.is_empty() && !listed[0].superadmin,
         "{listed:?}"
@@ -567,9 +567,14 @@ fn whole_domains(backend: Backend) -> Result<()> {
         bench.database.execute(row)?;
     }
     if bench.form != Form::V2_1 {
-        let listed = bench.wait(admin.mailboxes(Some(&domain("d.test"))))?;
+        let listed = bench.wait(admin.mailboxes(Which::Domain(domain("d.test"))).all())?;
         ensure!(listed[1].used == Some(5), "{listed:?}");
-        ensure!(bench.wait(admin.fetchmail(Some(&domain("d.test"))))?.len() == 1);
+        ensure!(
+            bench
+                .wait(admin.fetchmail(Which::Domain(domain("d.test"))).all())?
+                .len()
+                == 1
+        );
     }
     let entries = bench.database.rows("SELECT * FROM log")?.len();
     bench.wait(admin.delete_domain(&domain("d.test")))?;

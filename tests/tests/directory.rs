@@ -7,7 +7,7 @@ mod common;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use auth_api::admin::{AliasRecord, DomainRecord, DomainUpdate, NewMailbox};
+use auth_api::admin::{AliasRecord, DomainRecord, DomainUpdate, NewMailbox, Which};
 use auth_api::client::Client;
 use auth_api::directory::{MailboxAnswer, Route, Target, Verdict};
 use auth_api::sasl::LoginStep;
@@ -282,7 +282,7 @@ fn administration(backend: Backend) -> Result<()> {
             .set_password(&address("alice@d.test"), Secret::new("Secret 2"))
             .await?;
         admin.delete_mailbox(&address("bob@d.test")).await?;
-        let mailboxes = admin.mailboxes(Some(&domain("d.test"))).await?;
+        let mailboxes = admin.mailboxes(Which::Domain(domain("d.test"))).all().await?;
         ensure!(
             mailboxes.len() == 1 && mailboxes[0].name == "Ä name",
             "{mailboxes:?}"
@@ -291,14 +291,14 @@ fn administration(backend: Backend) -> Result<()> {
             mailboxes[0].quota == 1_024_000 && mailboxes[0].maildir == "d.test/alice/",
             "{mailboxes:?}"
         );
-        let aliases = admin.aliases(None).await?;
+        let aliases = admin.aliases(Which::All).all().await?;
         ensure!(
             aliases
                 .iter()
                 .any(|a| a.address == "team@d.test" && a.goto == ["alice@d.test"]),
             "{aliases:?}"
         );
-        ensure!(admin.domains().await?.len() == 1, "domains");
+        ensure!(admin.domains(None).all().await?.len() == 1, "domains");
         anyhow::Ok(())
     })?;
     let step = bench.login("alice@d.test", "Secret 2");

@@ -48,6 +48,8 @@ pub const CALL_DEADLINE: Duration = Duration::from_secs(4);
 pub const CALL_TIMEOUT: Duration = Duration::from_millis(4500);
 /// The same for the calls of the Admin service, on both sides.
 pub const ADMIN_TIMEOUT: Duration = Duration::from_secs(20);
+/// The same for the deletion of a domain, which may have a million rows.
+pub const DELETE_DOMAIN_TIMEOUT: Duration = Duration::from_mins(5);
 /// After this time without a response from the peer authd ends an exchange.
 pub const EXCHANGE_IDLE: Duration = Duration::from_secs(60);
 /// Most sessions in one `StillValid` call; [`client::Client::still_valid`] splits longer lists.

@@ -65,7 +65,7 @@ async fn requests_have_a_size() {
     admin.update_domain(&example, describe(200)).await.unwrap();
     let refused = admin.update_domain(&example, describe(2 << 20)).await;
     assert!(matches!(refused, Err(AdminError::Unavailable(_))), "{refused:?}");
-    assert_eq!(admin.domains().await.unwrap()[0].description.len(), 200);
+    assert_eq!(admin.domains(None).all().await.unwrap()[0].description.len(), 200);
     authd.stop().await;
 }
 

@@ -176,7 +176,8 @@ async fn a_socket_serves_only_its_role() {
     };
     let deliver = authd.client(Role::Deliver);
     denied(deliver.resolve(&alice, Trace::default()).await.map(drop));
-    denied(deliver.domains().await.map(drop));
+    let domains = deliver.domains(None).all().await.map(drop);
+    denied(domains.map_err(|error| auth_api::Unavailable::new(error.to_string())));
     denied(deliver.mechanisms(&context()).await.map(drop));
     denied(
         authd

@@ -167,26 +167,24 @@ async fn add_administrator(add: Add, session: &Session) -> Result<(), Failure> {
 }
 
 async fn list(session: &Session) -> Result<(), Failure> {
-    let records = session.authd()?.administrators().await?;
-    let rows: Vec<Row> = records.into_iter().map(Row::from).collect();
+    let rows = session.authd()?.administrators(None);
     let header = ["USERNAME", "SUPER", "ACTIVE", "DOMAINS"];
     let none = "no administrators; mailctl admin add root@example.com --super";
-    session.output.rows(&rows, &header, none, |row| {
+    let read = |record| Some(Row::from(record));
+    let cells = |row: &Row| {
         vec![
             clean(&row.username),
             yes_no(row.superadmin),
             yes_no(row.active),
             row.domains(),
         ]
-    });
-    Ok(())
+    };
+    session.output.list(rows, read, &header, none, cells).await
 }
 
 async fn show(username: &str, session: &Session) -> Result<(), Failure> {
-    let records = session.authd()?.administrators().await?;
-    let found = records
-        .into_iter()
-        .find(|record| record.username.to_lowercase() == username.to_lowercase());
+    let only = username.to_lowercase();
+    let found = session.authd()?.administrators(Some(&only)).next().await?;
     let row = found.map(Row::from).ok_or_else(|| {
         Failure::not_found(
             format!("there is no administrator {}", clean(username)),

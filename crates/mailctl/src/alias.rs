@@ -1,6 +1,6 @@
 //! `mailctl alias`: addresses whose mail goes to others.
 
-use auth_api::admin::{AliasRecord, AliasUpdate};
+use auth_api::admin::{AliasRecord, AliasUpdate, Which};
 use auth_api::client::Client;
 use clap::{Args, Subcommand};
 use mail_types::{Address, Domain};
@@ -176,32 +176,22 @@ async fn add_alias(add: Add, session: &Session) -> Result<(), Failure> {
 }
 
 async fn list(domain: Option<&Domain>, all: bool, session: &Session) -> Result<(), Failure> {
-    let records = session.authd()?.aliases(domain).await?;
-    let shown = records
-        .into_iter()
-        .filter(|record| all || !record.mirrors_mailbox);
-    let rows: Vec<Row> = shown.map(Row::from).collect();
+    let rows = session.authd()?.aliases(Which::of(domain));
+    let read = |record: AliasRecord| (all || !record.mirrors_mailbox).then(|| Row::from(record));
     let none = "no aliases; mailctl alias add sales@example.com alice@example.com";
-    session
-        .output
-        .rows(&rows, &["ADDRESS", "ACTIVE", "TARGETS"], none, |row| {
-            vec![
-                clean(&row.address),
-                yes_no(row.active),
-                clean(&row.targets.join(", ")),
-            ]
-        });
-    Ok(())
+    let cells = |row: &Row| {
+        vec![
+            clean(&row.address),
+            yes_no(row.active),
+            clean(&row.targets.join(", ")),
+        ]
+    };
+    let header = ["ADDRESS", "ACTIVE", "TARGETS"];
+    session.output.list(rows, read, &header, none, cells).await
 }
 
 async fn find(authd: &Client, address: &str) -> Result<Row, Failure> {
-    let domain = address
-        .rsplit_once('@')
-        .and_then(|(_, domain)| Domain::new(domain).ok());
-    let records = authd.aliases(domain.as_ref()).await?;
-    let found = records
-        .into_iter()
-        .find(|record| record.address.eq_ignore_ascii_case(address));
+    let found = authd.aliases(Which::One(address.to_owned())).next().await?;
     found.map(Row::from).ok_or_else(|| {
         Failure::not_found(
             format!("there is no alias {address}"),

@@ -1,6 +1,6 @@
 //! `mailctl alias-domain`: domains in which every address is the same as in another.
 
-use auth_api::admin::{AliasDomainRecord, AliasDomainUpdate};
+use auth_api::admin::{AliasDomainRecord, AliasDomainUpdate, Which};
 use clap::{Args, Subcommand};
 use mail_types::Domain;
 use serde::Serialize;
@@ -101,15 +101,12 @@ async fn add(domain: Domain, target: Domain, session: &Session) -> Result<(), Fa
 }
 
 async fn list(target: Option<&Domain>, session: &Session) -> Result<(), Failure> {
-    let records = session.authd()?.alias_domains(target).await?;
-    let rows: Vec<Row> = records.into_iter().map(Row::from).collect();
+    let rows = session.authd()?.alias_domains(Which::of(target));
+    let read = |record| Some(Row::from(record));
     let none = "no alias domains; mailctl domain add example.net --alias-of example.com";
-    session
-        .output
-        .rows(&rows, &["DOMAIN", "SAME AS", "ACTIVE"], none, |row| {
-            vec![row.domain.clone(), row.target.clone(), yes_no(row.active)]
-        });
-    Ok(())
+    let header = ["DOMAIN", "SAME AS", "ACTIVE"];
+    let cells = |row: &Row| vec![row.domain.clone(), row.target.clone(), yes_no(row.active)];
+    session.output.list(rows, read, &header, none, cells).await
 }
 
 async fn change(set: Set, session: &Session) -> Result<(), Failure> {

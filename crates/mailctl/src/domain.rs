@@ -1,6 +1,6 @@
 //! `mailctl domain`: the domains for which this host takes mail.
 
-use auth_api::admin::{DomainRecord, DomainUpdate};
+use auth_api::admin::{DomainCounts, DomainRecord, DomainUpdate};
 use clap::{Args, Subcommand};
 use mail_types::Domain;
 use serde::Serialize;
@@ -177,11 +177,6 @@ async fn add_domain(add: Add, session: &Session) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn rows(session: &Session) -> Result<Vec<Row>, Failure> {
-    let domains = session.authd()?.domains().await?;
-    Ok(domains.into_iter().map(Row::from).collect())
-}
-
 async fn list(session: &Session) -> Result<(), Failure> {
     let header = [
         "DOMAIN",
@@ -191,43 +186,34 @@ async fn list(session: &Session) -> Result<(), Failure> {
         "SAME AS",
         "DESCRIPTION",
     ];
-    session.output.rows(
-        &rows(session).await?,
-        &header,
-        "no domains; mailctl domain add example.com",
-        |row| {
-            vec![
-                row.domain.clone(),
-                clean(&row.transport),
-                yes_no(row.backup_mx),
-                yes_no(row.active),
-                row.alias_of.clone().unwrap_or_default(),
-                clean(&row.description),
-            ]
-        },
-    );
-    Ok(())
+    let rows = session.authd()?.domains(None);
+    let none = "no domains; mailctl domain add example.com";
+    let read = |record| Some(Row::from(record));
+    let cells = |row: &Row| {
+        vec![
+            row.domain.clone(),
+            clean(&row.transport),
+            yes_no(row.backup_mx),
+            yes_no(row.active),
+            row.alias_of.clone().unwrap_or_default(),
+            clean(&row.description),
+        ]
+    };
+    session.output.list(rows, read, &header, none, cells).await
 }
 
 async fn show(domain: &Domain, session: &Session) -> Result<(), Failure> {
     let authd = session.authd()?;
-    let row = rows(session)
-        .await?
-        .into_iter()
-        .find(|row| row.domain == domain.as_str())
-        .ok_or_else(|| {
-            Failure::not_found(
-                format!("there is no domain {domain}"),
-                "mailctl domain list shows all",
-            )
-        })?;
-    let mailboxes = authd.mailboxes(Some(domain)).await?.len();
-    let aliases = authd
-        .aliases(Some(domain))
-        .await?
-        .iter()
-        .filter(|alias| !alias.mirrors_mailbox)
-        .count();
+    let found = authd.domains(Some(domain)).next().await?;
+    let row = found.map(Row::from).ok_or_else(|| {
+        Failure::not_found(
+            format!("there is no domain {domain}"),
+            "mailctl domain list shows all",
+        )
+    })?;
+    let DomainCounts {
+        mailboxes, aliases, ..
+    } = authd.count_domain(domain).await?;
     let limit = |limit: i64| match limit {
         0 => "unlimited".to_owned(),
         ..0 => "none".to_owned(),
@@ -295,14 +281,10 @@ async fn change(set: Set, session: &Session) -> Result<(), Failure> {
 
 async fn delete(domain: &Domain, recursive: bool, session: &Session) -> Result<(), Failure> {
     let authd = session.authd()?;
-    let mailboxes = authd.mailboxes(Some(domain)).await?.len();
-    let aliases = authd
-        .aliases(Some(domain))
-        .await?
-        .iter()
-        .filter(|alias| !alias.mirrors_mailbox)
-        .count();
-    let mirrors = authd.alias_domains(Some(domain)).await?.len();
+    let counts = authd.count_domain(domain).await?;
+    let whole = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+    let (mailboxes, aliases) = (whole(counts.mailboxes), whole(counts.aliases));
+    let mirrors = whole(counts.alias_domains);
     if mailboxes + aliases + mirrors > 0 && !recursive {
         return Err(Failure::bad_request(
             format!(

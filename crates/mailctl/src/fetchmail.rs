@@ -1,6 +1,6 @@
 //! `mailctl fetchmail`: mailboxes elsewhere whose mail is fetched; PostfixAdmin keeps the list.
 
-use auth_api::admin::FetchmailRecord;
+use auth_api::admin::{FetchmailRecord, Which};
 use clap::Subcommand;
 use mail_types::Domain;
 use serde::Serialize;
@@ -52,13 +52,13 @@ impl From<FetchmailRecord> for Row {
 /// Runs one of them.
 pub(crate) async fn run(command: Command, session: &Session) -> Result<(), Failure> {
     let Command::List { domain } = command;
-    let records = session.authd()?.fetchmail(domain.as_ref()).await?;
-    let rows: Vec<Row> = records.into_iter().map(Row::from).collect();
+    let rows = session.authd()?.fetchmail(Which::of(domain.as_ref()));
     let header = [
         "MAILBOX", "SERVER", "USER", "PROTOCOL", "MINUTES", "ACTIVE", "LAST",
     ];
     let none = "nothing is fetched; PostfixAdmin adds what is to be";
-    session.output.rows(&rows, &header, none, |row| {
+    let read = |record| Some(Row::from(record));
+    let cells = |row: &Row| {
         vec![
             clean(&row.mailbox),
             clean(&row.server),
@@ -68,6 +68,6 @@ pub(crate) async fn run(command: Command, session: &Session) -> Result<(), Failu
             yes_no(row.active),
             clean(&row.last_polled),
         ]
-    });
-    Ok(())
+    };
+    session.output.list(rows, read, &header, none, cells).await
 }

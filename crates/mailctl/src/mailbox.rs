@@ -1,6 +1,6 @@
 //! `mailctl mailbox`: logins with an address and a Maildir each.
 
-use auth_api::admin::{MailboxRecord, MailboxUpdate, NewMailbox};
+use auth_api::admin::{MailboxRecord, MailboxUpdate, NewMailbox, Which};
 use clap::{Args, Subcommand};
 use config::Size;
 use mail_types::{Address, Domain};
@@ -195,43 +195,30 @@ fn quota(bytes: u64) -> String {
 }
 
 async fn list(domain: Option<&Domain>, session: &Session) -> Result<(), Failure> {
-    let rows: Vec<Row> = session
-        .authd()?
-        .mailboxes(domain)
-        .await?
-        .into_iter()
-        .map(Row::from)
-        .collect();
+    let rows = session.authd()?.mailboxes(Which::of(domain));
     let header = ["ADDRESS", "NAME", "QUOTA", "ACTIVE"];
-    session.output.rows(
-        &rows,
-        &header,
-        "no mailboxes; mailctl mailbox add alice@example.com",
-        |row| {
-            vec![
-                clean(&row.address),
-                clean(&row.name),
-                quota(row.quota),
-                yes_no(row.active),
-            ]
-        },
-    );
-    Ok(())
+    let none = "no mailboxes; mailctl mailbox add alice@example.com";
+    let read = |record| Some(Row::from(record));
+    let cells = |row: &Row| {
+        vec![
+            clean(&row.address),
+            clean(&row.name),
+            quota(row.quota),
+            yes_no(row.active),
+        ]
+    };
+    session.output.list(rows, read, &header, none, cells).await
 }
 
 async fn show(address: &Address, session: &Session) -> Result<(), Failure> {
-    let key = address.lookup_key();
-    let records = session.authd()?.mailboxes(Some(address.domain())).await?;
-    let record = records
-        .into_iter()
-        .find(|record| record.address.lookup_key() == key)
-        .ok_or_else(|| {
-            let hint = format!(
-                "mailctl mailbox list {} shows those of its domain",
-                address.domain()
-            );
-            Failure::not_found(format!("there is no mailbox {address}"), hint)
-        })?;
+    let one = Which::One(address.lookup_key());
+    let record = session.authd()?.mailboxes(one).next().await?.ok_or_else(|| {
+        let hint = format!(
+            "mailctl mailbox list {} shows those of its domain",
+            address.domain()
+        );
+        Failure::not_found(format!("there is no mailbox {address}"), hint)
+    })?;
     let row = Row::from(record);
     let path = session.config()?.general.virtual_mailbox_base.join(&row.maildir);
     let mut value = json!(row);

@@ -1,14 +1,20 @@
 //! Results on standard output: tables that fit the terminal, or JSON.
 
 use std::io::{IsTerminal, Write};
+use std::iter::repeat;
 
-use comfy_table::{ColumnConstraint, ContentArrangement, Table, presets};
+use auth_api::client::Rows;
+use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width, presets};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
+use crate::error::Failure;
+
 /// Columns where standard output is no terminal and `COLUMNS` is not set.
 const WIDTH: u16 = 200;
+/// Rows of a list that are printed at once.
+const BLOCK: usize = 500;
 
 /// How results are shown.
 pub(crate) struct Output {
@@ -40,6 +46,32 @@ impl Output {
             let mut table = table(header);
             table.add_rows(rows.iter().map(cells));
             self.line(&table.trim_fmt());
+        }
+    }
+
+    /// Prints a list as it arrives: as a JSON array that is written piece by piece, or as a table. The columns
+    /// are as wide as the first rows need. Ends early where nobody reads any more (`| head`).
+    pub(crate) async fn list<R: Send + 'static, T: Serialize>(
+        &self,
+        mut rows: Rows<R>,
+        read: impl Fn(R) -> Option<T>,
+        header: &[&str],
+        none: &str,
+        cells: impl Fn(&T) -> Vec<String>,
+    ) -> Result<(), Failure> {
+        let mut listing = Listing::new(self.json, header, none);
+        loop {
+            let mut block = Vec::new();
+            let mut more = false;
+            while !more && let Some(row) = rows.next().await? {
+                block.extend(read(row));
+                more = block.len() >= BLOCK;
+            }
+            let text = listing.block(&block, more, &cells)?;
+            let printed = std::io::stdout().lock().write_all(text.as_bytes());
+            if printed.is_err() || !more {
+                return Ok(());
+            }
         }
     }
 
@@ -101,20 +133,107 @@ impl Output {
     }
 }
 
+/// A list that is printed in blocks.
+struct Listing<'a> {
+    json: bool,
+    header: &'a [&'a str],
+    none: &'a str,
+    /// How wide the columns of the first block were.
+    widths: Vec<u16>,
+    /// How many rows were printed.
+    rows: usize,
+}
+
+impl<'a> Listing<'a> {
+    fn new(json: bool, header: &'a [&'a str], none: &'a str) -> Self {
+        Self {
+            json,
+            header,
+            none,
+            widths: Vec::new(),
+            rows: 0,
+        }
+    }
+
+    /// The text of the next rows; `more` may follow.
+    fn block<T: Serialize>(
+        &mut self,
+        rows: &[T],
+        more: bool,
+        cells: impl Fn(&T) -> Vec<String>,
+    ) -> Result<String, Failure> {
+        let first = self.rows == 0;
+        self.rows += rows.len();
+        Ok(match (self.json, rows.is_empty()) {
+            (true, _) => self.json(rows, first, more)?,
+            (false, true) if first => format!("{}\n", self.none),
+            (false, true) => String::new(),
+            (false, false) => self.table(rows.iter().map(cells), first) + "\n",
+        })
+    }
+
+    fn table(&mut self, rows: impl Iterator<Item = Vec<String>>, first: bool) -> String {
+        let mut table = if first { table(self.header) } else { Table::new() };
+        table.add_rows(rows);
+        if first {
+            // Each column has its padding.
+            let widths = table
+                .column_max_content_widths()
+                .into_iter()
+                .zip([1].into_iter().chain(repeat(2)));
+            self.widths = widths.map(|(width, padding)| width + padding).collect();
+            return table.trim_fmt();
+        }
+        arrange(&mut table);
+        // As wide as the block before, where that fits.
+        let all: u32 = self.widths.iter().copied().map(u32::from).sum();
+        if all <= u32::from(width()) {
+            let needed = table.column_max_content_widths();
+            for ((column, width), needed) in table.column_iter_mut().zip(&self.widths).zip(needed) {
+                if needed < *width {
+                    column.set_constraint(ColumnConstraint::Absolute(Width::Fixed(*width)));
+                }
+            }
+        }
+        table.trim_fmt()
+    }
+
+    fn json<T: Serialize>(&self, rows: &[T], first: bool, more: bool) -> Result<String, Failure> {
+        let mut text = String::new();
+        for (index, row) in rows.iter().enumerate() {
+            text.push_str(if first && index == 0 { "[\n  " } else { ",\n  " });
+            let row = serde_json::to_string_pretty(row)
+                .map_err(|error| Failure::internal(format!("this cannot be shown as JSON: {error}")))?;
+            text.push_str(&row.replace('\n', "\n  "));
+        }
+        match (more, self.rows) {
+            (true, _) => {}
+            (false, 0) => text.push_str("[]\n"),
+            (false, _) => text.push_str("\n]\n"),
+        }
+        Ok(text)
+    }
+}
+
 fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
+    table.set_header(header.iter().copied());
+    arrange(&mut table);
+    table
+}
+
+/// Fits a table, which has its columns, to the terminal.
+fn arrange(table: &mut Table) {
     table
         .load_style(presets::NOTHING)
         .set_content_arrangement(ContentArrangement::Dynamic)
-        .set_width(width())
-        .set_header(header.iter().copied());
+        .set_width(width());
     // The preset pads each cell on both sides; a list begins at the first column.
     if let Some(first) = table.column_mut(0) {
         first.set_padding((0, 1));
         // It is what one copies: never broken.
         first.set_constraint(ColumnConstraint::ContentWidth);
     }
-    table
 }
 
 /// Columns of the terminal.
@@ -252,6 +371,28 @@ mod tests {
         assert_eq!(count(0, "alias"), "0 aliases");
         assert_eq!(count(3, "message"), "3 messages");
         assert_eq!(wrap("> ", "one two three", 10), ["> one two", ">   three"]);
+    }
+
+    #[test]
+    fn a_list_in_blocks_looks_like_one() {
+        let cells = |row: &&str| vec![(*row).to_owned(), "x".to_owned()];
+        let mut text = Listing::new(false, &["ADDRESS", "B"], "none");
+        let first = text.block(&["aa", "bbbbbbbbbb"], true, cells).unwrap();
+        assert_eq!(first, "ADDRESS     B\naa          x\nbbbbbbbbbb  x\n");
+        let second = text.block(&["c"], true, cells).unwrap();
+        assert_eq!(second, "c           x\n");
+        assert_eq!(text.block::<&str>(&[], false, cells).unwrap(), "");
+
+        let mut json = Listing::new(true, &[], "none");
+        let mut whole = json.block(&["a", "b"], true, cells).unwrap();
+        whole += &json.block(&["c"], false, cells).unwrap();
+        let expected = serde_json::to_string_pretty(&["a", "b", "c"]).unwrap();
+        assert_eq!(whole, format!("{expected}\n"));
+        let none = |json| Listing::new(json, &["A"], "none").block::<&str>(&[], false, cells);
+        assert_eq!(
+            (none(true).unwrap(), none(false).unwrap()),
+            ("[]\n".into(), "none\n".into())
+        );
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::io::Read as _;
 use std::path::PathBuf;
 
-use auth_api::admin::VacationRecord;
+use auth_api::admin::{VacationRecord, Which};
 use clap::{Args, Subcommand};
 use config::DurationText;
 use mail_types::{Address, Domain};
@@ -168,11 +168,8 @@ fn read(path: &PathBuf) -> Result<String, Failure> {
 }
 
 async fn show(address: &Address, session: &Session) -> Result<(), Failure> {
-    let key = address.lookup_key();
-    let records = session.authd()?.vacations(Some(address.domain())).await?;
-    let found = records
-        .into_iter()
-        .find(|record| record.address.lookup_key() == key);
+    let one = Which::One(address.lookup_key());
+    let found = session.authd()?.vacations(one).next().await?;
     let row = found.map(Row::from).ok_or_else(|| {
         Failure::not_found(
             format!("{address} has no automatic reply"),
@@ -208,11 +205,11 @@ fn again(seconds: i64) -> String {
 }
 
 async fn list(domain: Option<&Domain>, session: &Session) -> Result<(), Failure> {
-    let records = session.authd()?.vacations(domain).await?;
-    let rows: Vec<Row> = records.into_iter().map(Row::from).collect();
+    let rows = session.authd()?.vacations(Which::of(domain));
     let header = ["ADDRESS", "ACTIVE", "FROM", "UNTIL", "SUBJECT"];
     let none = "no automatic replies; mailctl vacation set alice@example.com --help";
-    session.output.rows(&rows, &header, none, |row| {
+    let read = |record| Some(Row::from(record));
+    let cells = |row: &Row| {
         vec![
             clean(&row.address),
             yes_no(row.active),
@@ -220,6 +217,6 @@ async fn list(domain: Option<&Domain>, session: &Session) -> Result<(), Failure>
             clean(&row.until),
             clean(&row.subject),
         ]
-    });
-    Ok(())
+    };
+    session.output.list(rows, read, &header, none, cells).await
 }

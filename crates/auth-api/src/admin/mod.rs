@@ -1,6 +1,7 @@
 //! Administration: what PostfixAdmin does with its tables, as far as the Admin service goes.
 
 mod accounts;
+mod lists;
 mod panel;
 mod state;
 
@@ -9,6 +10,7 @@ use mail_types::{Address, Domain, Secret};
 pub use self::accounts::{
     AdministratorRecord, AdministratorUpdate, AppPasswordRecord, NewAdministrator, NewAppPassword,
 };
+pub use self::lists::{DomainCounts, Page, Which};
 pub use self::panel::{FetchmailRecord, LogEntry, VacationRecord};
 pub use self::state::{
     DatabaseServer, DatabaseTrouble, DirectoryState, ReplicaPass, ReplicaState, ReplicaTable,

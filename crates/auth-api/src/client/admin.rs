@@ -1,28 +1,33 @@
 //! The Admin service's methods of [`Client`]; they need the admin socket.
 
 use mail_types::{Address, Domain, Secret};
+use tonic::Response;
 use tonic::transport::Channel;
-use tonic::{Response, Status, Streaming};
 
-use super::link::Retry;
+use super::link::{Retry, connection_failed, unavailable};
+use super::rows::Rows;
 use super::{Client, MAX_ANSWER};
 use crate::admin::{
     AdminError, AdministratorRecord, AdministratorUpdate, AliasDomainRecord, AliasDomainUpdate, AliasRecord,
-    AliasUpdate, AppPasswordRecord, DirectoryState, DomainRecord, DomainUpdate, FetchmailRecord, LogEntry,
-    MailboxRecord, MailboxUpdate, NewAdministrator, NewAppPassword, NewMailbox, VacationRecord,
+    AliasUpdate, AppPasswordRecord, DirectoryState, DomainCounts, DomainRecord, DomainUpdate,
+    FetchmailRecord, LogEntry, MailboxRecord, MailboxUpdate, NewAdministrator, NewAppPassword, NewMailbox,
+    VacationRecord, Which,
 };
 use crate::convert::Malformed;
 use crate::convert::admin::{
-    alias_domain_update, alias_update, change_result, domain_update, mailbox_update,
+    alias_domain_update, alias_update, change_result, domain_update, list_error, mailbox_update,
 };
 use crate::convert::panel::administrator_update;
 use crate::pb::admin as pb;
 use crate::pb::admin::admin_client::AdminClient;
-use crate::{ADMIN_TIMEOUT, Trace, Unavailable};
+use crate::{ADMIN_TIMEOUT, DELETE_DOMAIN_TIMEOUT, Trace, Unavailable};
 
 /// Makes a unary change and turns its answer into a result.
 macro_rules! change {
-    ($self:ident, $method:ident, $request:expr) => {{
+    ($self:ident, $method:ident, $request:expr) => {
+        change!($self, $method, $request, ADMIN_TIMEOUT)
+    };
+    ($self:ident, $method:ident, $request:expr, $timeout:expr) => {{
         let request = $request;
         let answer = $self
             .inner
@@ -30,7 +35,7 @@ macro_rules! change {
             .call(
                 request,
                 Trace::default(),
-                ADMIN_TIMEOUT,
+                $timeout,
                 Retry::No,
                 async |channel, request| admin(channel).$method(request).await,
             )
@@ -39,31 +44,31 @@ macro_rules! change {
     }};
 }
 
-/// Collects a list; the whole of it, or an error.
+/// Opens a list.
 macro_rules! list {
     ($self:ident, $method:ident, $request:expr) => {{
-        let request = $request;
-        $self
-            .inner
-            .questions
-            .call(
-                request,
-                Trace::default(),
-                ADMIN_TIMEOUT,
-                Retry::Yes,
-                async |channel, request| collect(admin(channel).$method(request).await?).await,
-            )
-            .await?
-            .into_iter()
-            .map(|row| row.try_into().map_err(malformed))
-            .collect()
+        let (client, request) = ($self.clone(), $request);
+        Rows::new(async move {
+            client
+                .inner
+                .questions
+                .call(
+                    request,
+                    Trace::default(),
+                    ADMIN_TIMEOUT,
+                    Retry::Yes,
+                    async |channel, request| admin(channel).$method(request).await,
+                )
+                .await
+        })
     }};
 }
 
 impl Client {
-    /// All domains, by name.
-    pub async fn domains(&self) -> Result<Vec<DomainRecord>, Unavailable> {
-        list!(self, list_domains, pb::ListDomainsRequest {})
+    /// All domains by name, or one.
+    pub fn domains(&self, only: Option<&Domain>) -> Rows<DomainRecord> {
+        let domain = only.map(ToString::to_string).unwrap_or_default();
+        list!(self, list_domains, pb::ListDomainsRequest { domain })
     }
 
     /// Adds a domain; with `alias_of` the alias domain row too.
@@ -76,17 +81,41 @@ impl Client {
         change!(self, update_domain, domain_update(domain, update))
     }
 
-    /// Deletes a domain with its mailboxes, aliases and alias domain rows. Maildirs stay.
-    pub async fn delete_domain(&self, domain: &Domain) -> Result<(), AdminError> {
-        change!(self, delete_domain, name(domain.to_string()))
+    /// How much is in a domain.
+    pub async fn count_domain(&self, domain: &Domain) -> Result<DomainCounts, AdminError> {
+        let questions = &self.inner.questions;
+        let (request, trace) = (name(domain.to_string()), Trace::default());
+        let answer = questions
+            .call(
+                request,
+                trace,
+                ADMIN_TIMEOUT,
+                Retry::Yes,
+                async |channel, request| match admin(channel).count_domain(request).await {
+                    Ok(counts) => Ok(Response::new(Ok(counts.into_inner()))),
+                    Err(status) if connection_failed(&status) => Err(status),
+                    Err(status) => Ok(Response::new(Err(status))),
+                },
+            )
+            .await?;
+        let counts = answer.map_err(|status| list_error(&status, unavailable(&status)))?;
+        Ok(counts.into())
     }
 
-    /// All alias domains, or those that mirror `target`.
-    pub async fn alias_domains(
-        &self,
-        target: Option<&Domain>,
-    ) -> Result<Vec<AliasDomainRecord>, Unavailable> {
-        list!(self, list_alias_domains, list_request(target))
+    /// Deletes a domain with its mailboxes, aliases and alias domain rows. Maildirs stay. Waits at most
+    /// [`DELETE_DOMAIN_TIMEOUT`].
+    pub async fn delete_domain(&self, domain: &Domain) -> Result<(), AdminError> {
+        change!(
+            self,
+            delete_domain,
+            name(domain.to_string()),
+            DELETE_DOMAIN_TIMEOUT
+        )
+    }
+
+    /// Alias domains by name; those of a domain are those that mirror it.
+    pub fn alias_domains(&self, which: Which) -> Rows<AliasDomainRecord> {
+        list!(self, list_alias_domains, pb::ListRequest::from(which))
     }
 
     /// Makes one domain mirror another.
@@ -112,9 +141,9 @@ impl Client {
         change!(self, delete_alias_domain, name(alias_domain.to_string()))
     }
 
-    /// All mailboxes, or those of one domain, by address.
-    pub async fn mailboxes(&self, domain: Option<&Domain>) -> Result<Vec<MailboxRecord>, Unavailable> {
-        list!(self, list_mailboxes, list_request(domain))
+    /// Mailboxes, by address.
+    pub fn mailboxes(&self, which: Which) -> Rows<MailboxRecord> {
+        list!(self, list_mailboxes, pb::ListRequest::from(which))
     }
 
     /// Adds a mailbox, with the alias row for it.
@@ -142,8 +171,9 @@ impl Client {
     }
 
     /// The app passwords of a mailbox.
-    pub async fn app_passwords(&self, address: &Address) -> Result<Vec<AppPasswordRecord>, Unavailable> {
-        list!(self, list_app_passwords, name(address.to_string()))
+    pub async fn app_passwords(&self, address: &Address) -> Result<Vec<AppPasswordRecord>, AdminError> {
+        let rows = list!(self, list_app_passwords, name(address.to_string()));
+        rows.all().await
     }
 
     /// Adds an app password to a mailbox.
@@ -157,9 +187,9 @@ impl Client {
         change!(self, delete_app_password, pb::AppPasswordKey { address, id })
     }
 
-    /// All aliases, or those of one domain, by address.
-    pub async fn aliases(&self, domain: Option<&Domain>) -> Result<Vec<AliasRecord>, Unavailable> {
-        list!(self, list_aliases, list_request(domain))
+    /// Aliases, by address.
+    pub fn aliases(&self, which: Which) -> Rows<AliasRecord> {
+        list!(self, list_aliases, pb::ListRequest::from(which))
     }
 
     /// Adds an alias.
@@ -177,9 +207,14 @@ impl Client {
         change!(self, delete_alias, name(address.to_string()))
     }
 
-    /// All administrators, by name.
-    pub async fn administrators(&self) -> Result<Vec<AdministratorRecord>, Unavailable> {
-        list!(self, list_administrators, pb::ListAdministratorsRequest {})
+    /// All administrators by name, or one.
+    pub fn administrators(&self, only: Option<&str>) -> Rows<AdministratorRecord> {
+        let username = only.unwrap_or_default().to_owned();
+        list!(
+            self,
+            list_administrators,
+            pb::ListAdministratorsRequest { username }
+        )
     }
 
     /// Adds an administrator.
@@ -218,9 +253,9 @@ impl Client {
         change!(self, set_administrator_password, request)
     }
 
-    /// All automatic replies, or those of one domain; those that are off too.
-    pub async fn vacations(&self, domain: Option<&Domain>) -> Result<Vec<VacationRecord>, Unavailable> {
-        list!(self, list_vacations, list_request(domain))
+    /// Automatic replies, by address; those that are off too.
+    pub fn vacations(&self, which: Which) -> Rows<VacationRecord> {
+        list!(self, list_vacations, pb::ListRequest::from(which))
     }
 
     /// Turns an automatic reply on.
@@ -233,15 +268,16 @@ impl Client {
         change!(self, clear_vacation, name(address.to_string()))
     }
 
-    /// All rows of fetchmail, or those of one domain.
-    pub async fn fetchmail(&self, domain: Option<&Domain>) -> Result<Vec<FetchmailRecord>, Unavailable> {
-        list!(self, list_fetchmail, list_request(domain))
+    /// Rows of fetchmail, by number; the one of an address are those of that mailbox.
+    pub fn fetchmail(&self, which: Which) -> Rows<FetchmailRecord> {
+        list!(self, list_fetchmail, pb::ListRequest::from(which))
     }
 
     /// What administrators did last, in all domains or one; latest first, at most `limit` entries.
-    pub async fn log(&self, domain: Option<&Domain>, limit: u32) -> Result<Vec<LogEntry>, Unavailable> {
+    pub async fn log(&self, domain: Option<&Domain>, limit: u32) -> Result<Vec<LogEntry>, AdminError> {
         let domain = domain.map(ToString::to_string).unwrap_or_default();
-        list!(self, list_log, pb::ListLogRequest { domain, limit })
+        let rows = list!(self, list_log, pb::ListLogRequest { domain, limit });
+        rows.all().await
     }
 
     /// Where the rows come from now.
@@ -275,24 +311,8 @@ fn name(name: String) -> pb::Name {
     pb::Name { name }
 }
 
-fn list_request(domain: Option<&Domain>) -> pb::ListRequest {
-    pb::ListRequest {
-        domain: domain.map(ToString::to_string).unwrap_or_default(),
-    }
-}
-
 fn malformed(error: impl Into<Malformed>) -> Unavailable {
     error.into().into()
-}
-
-/// Reads a stream to its end.
-async fn collect<T>(response: Response<Streaming<T>>) -> Result<Response<Vec<T>>, Status> {
-    let mut stream = response.into_inner();
-    let mut rows = Vec::new();
-    while let Some(row) = stream.message().await? {
-        rows.push(row);
-    }
-    Ok(Response::new(rows))
 }
 
 impl From<std::convert::Infallible> for Malformed {

@@ -4,6 +4,7 @@ mod admin;
 mod exchange;
 mod link;
 mod mechanisms;
+mod rows;
 mod sasl;
 mod sessions;
 
@@ -24,6 +25,7 @@ use crate::{CALL_TIMEOUT, Trace, Unavailable};
 
 pub use self::exchange::Exchange;
 pub use self::mechanisms::Mechanisms;
+pub use self::rows::Rows;
 pub use self::sessions::{OpenSession, Sessions};
 
 /// Answers are at most this long.

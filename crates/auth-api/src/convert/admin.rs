@@ -3,11 +3,54 @@
 use mail_types::{Address, Domain, Secret};
 
 use super::{Malformed, address, domain};
+use crate::Unavailable;
 use crate::admin::{
-    AdminError, AliasDomainRecord, AliasDomainUpdate, AliasRecord, AliasUpdate, DomainRecord, DomainUpdate,
-    MailboxRecord, MailboxUpdate, NewMailbox,
+    AdminError, AliasDomainRecord, AliasDomainUpdate, AliasRecord, AliasUpdate, DomainCounts, DomainRecord,
+    DomainUpdate, MailboxRecord, MailboxUpdate, NewMailbox, Which,
 };
 use crate::pb::admin as pb;
+
+impl From<Which> for pb::ListRequest {
+    fn from(which: Which) -> Self {
+        let (domain, key) = match which {
+            Which::All => (String::new(), String::new()),
+            Which::Domain(domain) => (domain.to_string(), String::new()),
+            Which::One(key) => (String::new(), key),
+        };
+        Self { domain, key }
+    }
+}
+
+impl TryFrom<pb::ListRequest> for Which {
+    type Error = Malformed;
+    fn try_from(request: pb::ListRequest) -> Result<Self, Malformed> {
+        match (request.key.is_empty(), request.domain.is_empty()) {
+            (false, _) => Ok(Self::One(request.key)),
+            (true, false) => Ok(Self::Domain(domain(&request.domain)?)),
+            (true, true) => Ok(Self::All),
+        }
+    }
+}
+
+impl From<DomainCounts> for pb::DomainCounts {
+    fn from(counts: DomainCounts) -> Self {
+        Self {
+            mailboxes: counts.mailboxes,
+            aliases: counts.aliases,
+            alias_domains: counts.alias_domains,
+        }
+    }
+}
+
+impl From<pb::DomainCounts> for DomainCounts {
+    fn from(counts: pb::DomainCounts) -> Self {
+        Self {
+            mailboxes: counts.mailboxes,
+            aliases: counts.aliases,
+            alias_domains: counts.alias_domains,
+        }
+    }
+}
 
 impl From<DomainRecord> for pb::Domain {
     fn from(record: DomainRecord) -> Self {
@@ -257,6 +300,25 @@ impl From<pb::AliasUpdate> for (String, AliasUpdate) {
             keep_copy: row.keep_copy,
         };
         (row.address, update)
+    }
+}
+
+/// How a list ends whose rows cannot be read.
+pub fn list_status(error: AdminError) -> tonic::Status {
+    match error {
+        AdminError::Unavailable(error) => tonic::Status::unavailable(error.reason),
+        AdminError::NotFound(text) => tonic::Status::not_found(text),
+        AdminError::Exists(text) | AdminError::Invalid(text) => tonic::Status::failed_precondition(text),
+    }
+}
+
+/// The inverse of [`list_status`], for a status that the other side made.
+pub fn list_error(status: &tonic::Status, otherwise: Unavailable) -> AdminError {
+    let text = || status.message().to_owned();
+    match status.code() {
+        tonic::Code::NotFound => AdminError::NotFound(text()),
+        tonic::Code::FailedPrecondition => AdminError::Invalid(text()),
+        _ => otherwise.into(),
     }
 }
 

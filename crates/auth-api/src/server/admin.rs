@@ -3,18 +3,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::stream::{self, BoxStream};
+use futures_util::{StreamExt as _, TryStreamExt as _};
 use mail_types::{Domain, Secret};
 use tonic::{Request, Response, Status};
 
 use super::allow::{Method, check};
-use super::{Admin, within};
-use crate::admin::AdminError;
+use super::{Admin, within, within_admin};
+use crate::admin::{AdminError, Page};
 use crate::convert::admin::change_response;
 use crate::convert::{address, domain};
 use crate::pb::admin as pb;
-use crate::{ADMIN_TIMEOUT, Role};
+use crate::{ADMIN_TIMEOUT, DELETE_DOMAIN_TIMEOUT, Role};
 
-/// authd gives up a little before the client does, so that the client hears why.
+/// authd gives up a little before the client does, so that the client hears why. Of a list each page has it.
 const DEADLINE: Duration = ADMIN_TIMEOUT.saturating_sub(Duration::from_secs(1));
 
 pub struct Service<A> {
@@ -22,7 +24,8 @@ pub struct Service<A> {
     pub admin: Arc<A>,
 }
 
-type Rows<T> = futures_util::stream::Iter<std::vec::IntoIter<Result<T, Status>>>;
+type Rows<T> = BoxStream<'static, Result<T, Status>>;
+type Listed<T> = Result<Response<Rows<T>>, Status>;
 type Changed = Result<Response<pb::ChangeResponse>, Status>;
 
 impl<A: Admin> Service<A> {
@@ -31,24 +34,47 @@ impl<A: Admin> Service<A> {
         check(self.role, Method::Admin)?;
         Ok((&self.admin, request.into_inner()))
     }
+
+    /// Answers with a list: its next page is read when the client has taken the one before.
+    fn list<W, R, T, F>(&self, which: W, fetch: fn(Arc<A>, W, Option<String>) -> F) -> Listed<T>
+    where
+        W: Clone + Send + 'static,
+        R: Send + 'static,
+        T: From<R> + Send + 'static,
+        F: Future<Output = Result<Page<R>, AdminError>> + Send + 'static,
+    {
+        check(self.role, Method::Admin)?;
+        let admin = self.admin.clone();
+        let pages = stream::try_unfold(Some(None), move |after: Option<Option<String>>| {
+            let page = after.map(|after| fetch(admin.clone(), which.clone(), after));
+            async move {
+                let Some(page) = page else { return Ok(None) };
+                let page = within_admin(DEADLINE, page).await?;
+                let rows = page.rows.into_iter().map(|row| Ok(T::from(row)));
+                Ok::<_, Status>(Some((stream::iter(rows), page.next.map(Some))))
+            }
+        });
+        Ok(Response::new(pages.try_flatten().boxed()))
+    }
 }
 
 /// Runs a change within its deadline.
 async fn change(work: impl Future<Output = Result<(), AdminError>>) -> Changed {
-    let result = within(DEADLINE, async { Ok(work.await) }).await?;
+    change_within(DEADLINE, work).await
+}
+
+async fn change_within(deadline: Duration, work: impl Future<Output = Result<(), AdminError>>) -> Changed {
+    let result = within(deadline, async { Ok(work.await) }).await?;
     change_response(result).map(Response::new)
 }
 
-/// Runs a list within its deadline.
-async fn list<R, T: From<R>>(
-    work: impl Future<Output = Result<Vec<R>, crate::Unavailable>>,
-) -> Result<Response<Rows<T>>, Status> {
-    let rows: Vec<Result<T, Status>> = within(DEADLINE, work)
-        .await?
-        .into_iter()
-        .map(|row| Ok(row.into()))
-        .collect();
-    Ok(Response::new(futures_util::stream::iter(rows)))
+/// Answers with a list that is short.
+async fn short<R, T: From<R> + Send + 'static>(
+    work: impl Future<Output = Result<Vec<R>, AdminError>>,
+) -> Listed<T> {
+    let rows = within_admin(DEADLINE, work).await?;
+    let rows: Vec<Result<T, Status>> = rows.into_iter().map(|row| Ok(row.into())).collect();
+    Ok(Response::new(stream::iter(rows).boxed()))
 }
 
 /// The domain that a list is restricted to.
@@ -72,8 +98,10 @@ impl<A: Admin> pb::admin_server::Admin for Service<A> {
         &self,
         request: Request<pb::ListDomainsRequest>,
     ) -> Result<Response<Self::ListDomainsStream>, Status> {
-        let (admin, _) = self.open(request)?;
-        list(admin.domains()).await
+        self.list(
+            restriction(&request.into_inner().domain)?,
+            |admin, only, after| async move { admin.domains(only, after).await },
+        )
     }
 
     async fn create_domain(&self, request: Request<pb::Domain>) -> Changed {
@@ -87,17 +115,26 @@ impl<A: Admin> pb::admin_server::Admin for Service<A> {
         change(admin.update_domain(name, update)).await
     }
 
+    async fn count_domain(&self, request: Request<pb::Name>) -> Result<Response<pb::DomainCounts>, Status> {
+        let (admin, request) = self.open(request)?;
+        let counts = within_admin(DEADLINE, admin.count_domain(domain(&request.name)?)).await?;
+        Ok(Response::new(counts.into()))
+    }
+
     async fn delete_domain(&self, request: Request<pb::Name>) -> Changed {
         let (admin, request) = self.open(request)?;
-        change(admin.delete_domain(domain(&request.name)?)).await
+        let deadline = DELETE_DOMAIN_TIMEOUT.saturating_sub(Duration::from_secs(1));
+        change_within(deadline, admin.delete_domain(domain(&request.name)?)).await
     }
 
     async fn list_alias_domains(
         &self,
         request: Request<pb::ListRequest>,
     ) -> Result<Response<Self::ListAliasDomainsStream>, Status> {
-        let (admin, request) = self.open(request)?;
-        list(admin.alias_domains(restriction(&request.domain)?)).await
+        self.list(
+            request.into_inner().try_into()?,
+            |admin, which, after| async move { admin.alias_domains(which, after).await },
+        )
     }
 
     async fn create_alias_domain(&self, request: Request<pb::AliasDomain>) -> Changed {
@@ -120,8 +157,10 @@ impl<A: Admin> pb::admin_server::Admin for Service<A> {
         &self,
         request: Request<pb::ListRequest>,
     ) -> Result<Response<Self::ListMailboxesStream>, Status> {
-        let (admin, request) = self.open(request)?;
-        list(admin.mailboxes(restriction(&request.domain)?)).await
+        self.list(
+            request.into_inner().try_into()?,
+            |admin, which, after| async move { admin.mailboxes(which, after).await },
+        )
     }
 
     async fn create_mailbox(&self, request: Request<pb::NewMailbox>) -> Changed {
@@ -150,7 +189,7 @@ impl<A: Admin> pb::admin_server::Admin for Service<A> {
         request: Request<pb::Name>,
     ) -> Result<Response<Self::ListAppPasswordsStream>, Status> {
         let (admin, request) = self.open(request)?;
-        list(admin.app_passwords(address(&request.name)?)).await
+        short(admin.app_passwords(address(&request.name)?)).await
     }
 
     async fn create_app_password(&self, request: Request<pb::NewAppPassword>) -> Changed {
@@ -167,8 +206,10 @@ impl<A: Admin> pb::admin_server::Admin for Service<A> {
         &self,
         request: Request<pb::ListRequest>,
     ) -> Result<Response<Self::ListAliasesStream>, Status> {
-        let (admin, request) = self.open(request)?;
-        list(admin.aliases(restriction(&request.domain)?)).await
+        self.list(
+            request.into_inner().try_into()?,
+            |admin, which, after| async move { admin.aliases(which, after).await },
+        )
     }
 
     async fn create_alias(&self, request: Request<pb::Alias>) -> Changed {
@@ -190,8 +231,10 @@ impl<A: Admin> pb::admin_server::Admin for Service<A> {
         &self,
         request: Request<pb::ListAdministratorsRequest>,
     ) -> Result<Response<Self::ListAdministratorsStream>, Status> {
-        let (admin, _) = self.open(request)?;
-        list(admin.administrators()).await
+        let only = Some(request.into_inner().username).filter(|name| !name.is_empty());
+        self.list(only, |admin, only, after| async move {
+            admin.administrators(only, after).await
+        })
     }
 
     async fn create_administrator(&self, request: Request<pb::NewAdministrator>) -> Changed {
@@ -220,8 +263,10 @@ impl<A: Admin> pb::admin_server::Admin for Service<A> {
         &self,
         request: Request<pb::ListRequest>,
     ) -> Result<Response<Self::ListVacationsStream>, Status> {
-        let (admin, request) = self.open(request)?;
-        list(admin.vacations(restriction(&request.domain)?)).await
+        self.list(
+            request.into_inner().try_into()?,
+            |admin, which, after| async move { admin.vacations(which, after).await },
+        )
     }
 
     async fn set_vacation(&self, request: Request<pb::Vacation>) -> Changed {
@@ -238,8 +283,10 @@ impl<A: Admin> pb::admin_server::Admin for Service<A> {
         &self,
         request: Request<pb::ListRequest>,
     ) -> Result<Response<Self::ListFetchmailStream>, Status> {
-        let (admin, request) = self.open(request)?;
-        list(admin.fetchmail(restriction(&request.domain)?)).await
+        self.list(
+            request.into_inner().try_into()?,
+            |admin, which, after| async move { admin.fetchmail(which, after).await },
+        )
     }
 
     async fn list_log(
@@ -247,7 +294,7 @@ impl<A: Admin> pb::admin_server::Admin for Service<A> {
         request: Request<pb::ListLogRequest>,
     ) -> Result<Response<Self::ListLogStream>, Status> {
         let (admin, request) = self.open(request)?;
-        list(admin.log(restriction(&request.domain)?, request.limit)).await
+        short(admin.log(restriction(&request.domain)?, request.limit)).await
     }
 
     async fn directory_status(

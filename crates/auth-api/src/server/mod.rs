@@ -22,9 +22,11 @@ use tonic::{Request, Status};
 use crate::access;
 use crate::admin::{
     AdminError, AdministratorRecord, AdministratorUpdate, AliasDomainRecord, AliasDomainUpdate, AliasRecord,
-    AliasUpdate, AppPasswordRecord, DirectoryState, DomainRecord, DomainUpdate, FetchmailRecord, LogEntry,
-    MailboxRecord, MailboxUpdate, NewAdministrator, NewAppPassword, NewMailbox, VacationRecord,
+    AliasUpdate, AppPasswordRecord, DirectoryState, DomainCounts, DomainRecord, DomainUpdate,
+    FetchmailRecord, LogEntry, MailboxRecord, MailboxUpdate, NewAdministrator, NewAppPassword, NewMailbox,
+    Page, VacationRecord, Which,
 };
+use crate::convert::admin::list_status;
 use crate::directory::{
     Explanation, MailboxAnswer, Question, Recipient, Resolution, Route, SenderLogin, Usage, Vacation,
 };
@@ -162,10 +164,15 @@ pub trait Exchange: Send + 'static {
     fn step(&mut self, response: Option<Secret>) -> impl Future<Output = LoginStep> + Send;
 }
 
-/// What PostfixAdmin does.
+/// What PostfixAdmin does. Lists come in pages, ordered by their key: the first without `after`, each further one
+/// after what the one before said.
 pub trait Admin: Send + Sync + 'static {
-    /// All domains, by name.
-    fn domains(&self) -> impl Future<Output = Result<Vec<DomainRecord>, Unavailable>> + Send;
+    /// All domains, or one.
+    fn domains(
+        &self,
+        only: Option<Domain>,
+        after: Option<String>,
+    ) -> impl Future<Output = Result<Page<DomainRecord>, AdminError>> + Send;
     /// Adds a domain.
     fn create_domain(&self, record: DomainRecord) -> impl Future<Output = Result<(), AdminError>> + Send;
     /// Changes a domain.
@@ -174,14 +181,17 @@ pub trait Admin: Send + Sync + 'static {
         domain: Domain,
         update: DomainUpdate,
     ) -> impl Future<Output = Result<(), AdminError>> + Send;
+    /// How much is in a domain.
+    fn count_domain(&self, domain: Domain) -> impl Future<Output = Result<DomainCounts, AdminError>> + Send;
     /// Deletes a domain and all that is in it.
     fn delete_domain(&self, domain: Domain) -> impl Future<Output = Result<(), AdminError>> + Send;
 
-    /// All alias domains, or those of one target.
+    /// All alias domains, those of one target, or one.
     fn alias_domains(
         &self,
-        target: Option<Domain>,
-    ) -> impl Future<Output = Result<Vec<AliasDomainRecord>, Unavailable>> + Send;
+        which: Which,
+        after: Option<String>,
+    ) -> impl Future<Output = Result<Page<AliasDomainRecord>, AdminError>> + Send;
     /// Makes one domain mirror another.
     fn create_alias_domain(
         &self,
@@ -196,11 +206,12 @@ pub trait Admin: Send + Sync + 'static {
     /// Ends that.
     fn delete_alias_domain(&self, domain: Domain) -> impl Future<Output = Result<(), AdminError>> + Send;
 
-    /// All mailboxes, or those of one domain.
+    /// Mailboxes, by address.
     fn mailboxes(
         &self,
-        domain: Option<Domain>,
-    ) -> impl Future<Output = Result<Vec<MailboxRecord>, Unavailable>> + Send;
+        which: Which,
+        after: Option<String>,
+    ) -> impl Future<Output = Result<Page<MailboxRecord>, AdminError>> + Send;
     /// Adds a mailbox and its alias row.
     fn create_mailbox(&self, mailbox: NewMailbox) -> impl Future<Output = Result<(), AdminError>> + Send;
     /// Changes a mailbox.
@@ -222,7 +233,7 @@ pub trait Admin: Send + Sync + 'static {
     fn app_passwords(
         &self,
         address: Address,
-    ) -> impl Future<Output = Result<Vec<AppPasswordRecord>, Unavailable>> + Send;
+    ) -> impl Future<Output = Result<Vec<AppPasswordRecord>, AdminError>> + Send;
     /// Adds an app password.
     fn create_app_password(&self, new: NewAppPassword)
     -> impl Future<Output = Result<(), AdminError>> + Send;
@@ -233,11 +244,12 @@ pub trait Admin: Send + Sync + 'static {
         id: i64,
     ) -> impl Future<Output = Result<(), AdminError>> + Send;
 
-    /// All aliases, or those of one domain.
+    /// Aliases, by address.
     fn aliases(
         &self,
-        domain: Option<Domain>,
-    ) -> impl Future<Output = Result<Vec<AliasRecord>, Unavailable>> + Send;
+        which: Which,
+        after: Option<String>,
+    ) -> impl Future<Output = Result<Page<AliasRecord>, AdminError>> + Send;
     /// Adds an alias.
     fn create_alias(&self, record: AliasRecord) -> impl Future<Output = Result<(), AdminError>> + Send;
     /// Changes an alias.
@@ -249,8 +261,12 @@ pub trait Admin: Send + Sync + 'static {
     /// Deletes an alias.
     fn delete_alias(&self, address: String) -> impl Future<Output = Result<(), AdminError>> + Send;
 
-    /// All administrators.
-    fn administrators(&self) -> impl Future<Output = Result<Vec<AdministratorRecord>, Unavailable>> + Send;
+    /// All administrators, or one.
+    fn administrators(
+        &self,
+        only: Option<String>,
+        after: Option<String>,
+    ) -> impl Future<Output = Result<Page<AdministratorRecord>, AdminError>> + Send;
     /// Adds an administrator.
     fn create_administrator(
         &self,
@@ -271,28 +287,30 @@ pub trait Admin: Send + Sync + 'static {
         password: Secret,
     ) -> impl Future<Output = Result<(), AdminError>> + Send;
 
-    /// All automatic replies, or those of one domain.
+    /// Automatic replies, by address; those that are off too.
     fn vacations(
         &self,
-        domain: Option<Domain>,
-    ) -> impl Future<Output = Result<Vec<VacationRecord>, Unavailable>> + Send;
+        which: Which,
+        after: Option<String>,
+    ) -> impl Future<Output = Result<Page<VacationRecord>, AdminError>> + Send;
     /// Turns an automatic reply on.
     fn set_vacation(&self, record: VacationRecord) -> impl Future<Output = Result<(), AdminError>> + Send;
     /// Turns it off.
     fn clear_vacation(&self, address: Address) -> impl Future<Output = Result<(), AdminError>> + Send;
 
-    /// All rows of fetchmail, or those of one domain.
+    /// Rows of fetchmail, by number.
     fn fetchmail(
         &self,
-        domain: Option<Domain>,
-    ) -> impl Future<Output = Result<Vec<FetchmailRecord>, Unavailable>> + Send;
+        which: Which,
+        after: Option<String>,
+    ) -> impl Future<Output = Result<Page<FetchmailRecord>, AdminError>> + Send;
 
     /// The latest entries of the log, of all domains or one.
     fn log(
         &self,
         domain: Option<Domain>,
         limit: u32,
-    ) -> impl Future<Output = Result<Vec<LogEntry>, Unavailable>> + Send;
+    ) -> impl Future<Output = Result<Vec<LogEntry>, AdminError>> + Send;
 
     /// Where the rows come from now.
     fn directory_state(&self) -> impl Future<Output = Result<DirectoryState, Unavailable>> + Send;
@@ -473,6 +491,17 @@ fn trace<T>(request: &Request<T>) -> Trace {
 async fn within<T>(limit: Duration, work: impl Future<Output = Result<T, Unavailable>>) -> Result<T, Status> {
     match tokio::time::timeout(limit, work).await {
         Ok(result) => result.map_err(|error| Status::unavailable(error.reason)),
+        Err(_) => Err(Status::deadline_exceeded("authd was too slow")),
+    }
+}
+
+/// The same for what an administrator asks.
+async fn within_admin<T>(
+    limit: Duration,
+    work: impl Future<Output = Result<T, AdminError>>,
+) -> Result<T, Status> {
+    match tokio::time::timeout(limit, work).await {
+        Ok(result) => result.map_err(list_status),
         Err(_) => Err(Status::deadline_exceeded("authd was too slow")),
     }
 }

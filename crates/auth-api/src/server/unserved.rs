@@ -6,8 +6,9 @@ use super::{Admin, Directory, Exchange, Logins};
 use crate::access;
 use crate::admin::{
     AdminError, AdministratorRecord, AdministratorUpdate, AliasDomainRecord, AliasDomainUpdate, AliasRecord,
-    AliasUpdate, AppPasswordRecord, DirectoryState, DomainRecord, DomainUpdate, FetchmailRecord, LogEntry,
-    MailboxRecord, MailboxUpdate, NewAdministrator, NewAppPassword, NewMailbox, VacationRecord,
+    AliasUpdate, AppPasswordRecord, DirectoryState, DomainCounts, DomainRecord, DomainUpdate,
+    FetchmailRecord, LogEntry, MailboxRecord, MailboxUpdate, NewAdministrator, NewAppPassword, NewMailbox,
+    Page, VacationRecord, Which,
 };
 use crate::directory::{
     Explanation, MailboxAnswer, Question, Recipient, Resolution, Route, SenderLogin, Usage, Vacation,
@@ -72,8 +73,8 @@ impl Exchange for Unserved {
 }
 
 impl Admin for Unserved {
-    async fn domains(&self) -> Result<Vec<DomainRecord>, Unavailable> {
-        Err(not_served())
+    async fn domains(&self, _: Option<Domain>, _: Option<String>) -> Result<Page<DomainRecord>, AdminError> {
+        Err(not_served().into())
     }
     async fn create_domain(&self, _: DomainRecord) -> Result<(), AdminError> {
         Err(not_served().into())
@@ -81,11 +82,18 @@ impl Admin for Unserved {
     async fn update_domain(&self, _: Domain, _: DomainUpdate) -> Result<(), AdminError> {
         Err(not_served().into())
     }
+    async fn count_domain(&self, _: Domain) -> Result<DomainCounts, AdminError> {
+        Err(not_served().into())
+    }
     async fn delete_domain(&self, _: Domain) -> Result<(), AdminError> {
         Err(not_served().into())
     }
-    async fn alias_domains(&self, _: Option<Domain>) -> Result<Vec<AliasDomainRecord>, Unavailable> {
-        Err(not_served())
+    async fn alias_domains(
+        &self,
+        _: Which,
+        _: Option<String>,
+    ) -> Result<Page<AliasDomainRecord>, AdminError> {
+        Err(not_served().into())
     }
     async fn create_alias_domain(&self, _: AliasDomainRecord) -> Result<(), AdminError> {
         Err(not_served().into())
@@ -96,8 +104,8 @@ impl Admin for Unserved {
     async fn delete_alias_domain(&self, _: Domain) -> Result<(), AdminError> {
         Err(not_served().into())
     }
-    async fn mailboxes(&self, _: Option<Domain>) -> Result<Vec<MailboxRecord>, Unavailable> {
-        Err(not_served())
+    async fn mailboxes(&self, _: Which, _: Option<String>) -> Result<Page<MailboxRecord>, AdminError> {
+        Err(not_served().into())
     }
     async fn create_mailbox(&self, _: NewMailbox) -> Result<(), AdminError> {
         Err(not_served().into())
@@ -111,8 +119,8 @@ impl Admin for Unserved {
     async fn set_password(&self, _: Address, _: Secret) -> Result<(), AdminError> {
         Err(not_served().into())
     }
-    async fn app_passwords(&self, _: Address) -> Result<Vec<AppPasswordRecord>, Unavailable> {
-        Err(not_served())
+    async fn app_passwords(&self, _: Address) -> Result<Vec<AppPasswordRecord>, AdminError> {
+        Err(not_served().into())
     }
     async fn create_app_password(&self, _: NewAppPassword) -> Result<(), AdminError> {
         Err(not_served().into())
@@ -120,8 +128,8 @@ impl Admin for Unserved {
     async fn delete_app_password(&self, _: Address, _: i64) -> Result<(), AdminError> {
         Err(not_served().into())
     }
-    async fn aliases(&self, _: Option<Domain>) -> Result<Vec<AliasRecord>, Unavailable> {
-        Err(not_served())
+    async fn aliases(&self, _: Which, _: Option<String>) -> Result<Page<AliasRecord>, AdminError> {
+        Err(not_served().into())
     }
     async fn create_alias(&self, _: AliasRecord) -> Result<(), AdminError> {
         Err(not_served().into())
@@ -132,8 +140,12 @@ impl Admin for Unserved {
     async fn delete_alias(&self, _: String) -> Result<(), AdminError> {
         Err(not_served().into())
     }
-    async fn administrators(&self) -> Result<Vec<AdministratorRecord>, Unavailable> {
-        Err(not_served())
+    async fn administrators(
+        &self,
+        _: Option<String>,
+        _: Option<String>,
+    ) -> Result<Page<AdministratorRecord>, AdminError> {
+        Err(not_served().into())
     }
     async fn create_administrator(&self, _: NewAdministrator) -> Result<(), AdminError> {
         Err(not_served().into())
@@ -147,8 +159,8 @@ impl Admin for Unserved {
     async fn set_administrator_password(&self, _: String, _: Secret) -> Result<(), AdminError> {
         Err(not_served().into())
     }
-    async fn vacations(&self, _: Option<Domain>) -> Result<Vec<VacationRecord>, Unavailable> {
-        Err(not_served())
+    async fn vacations(&self, _: Which, _: Option<String>) -> Result<Page<VacationRecord>, AdminError> {
+        Err(not_served().into())
     }
     async fn set_vacation(&self, _: VacationRecord) -> Result<(), AdminError> {
         Err(not_served().into())
@@ -156,11 +168,11 @@ impl Admin for Unserved {
     async fn clear_vacation(&self, _: Address) -> Result<(), AdminError> {
         Err(not_served().into())
     }
-    async fn fetchmail(&self, _: Option<Domain>) -> Result<Vec<FetchmailRecord>, Unavailable> {
-        Err(not_served())
+    async fn fetchmail(&self, _: Which, _: Option<String>) -> Result<Page<FetchmailRecord>, AdminError> {
+        Err(not_served().into())
     }
-    async fn log(&self, _: Option<Domain>, _: u32) -> Result<Vec<LogEntry>, Unavailable> {
-        Err(not_served())
+    async fn log(&self, _: Option<Domain>, _: u32) -> Result<Vec<LogEntry>, AdminError> {
+        Err(not_served().into())
     }
     async fn directory_state(&self) -> Result<DirectoryState, Unavailable> {
         Err(not_served())

@@ -2,37 +2,52 @@
 
 use std::collections::BTreeMap;
 
-use auth_api::admin::{AdminError, AdministratorRecord, AdministratorUpdate, NewAdministrator};
+use auth_api::admin::{AdminError, AdministratorRecord, AdministratorUpdate, NewAdministrator, Page, Which};
 use mail_types::{Domain, Secret};
 
-use super::sql::{Change, Set, Tables, records};
+use super::pages::{Source, marks};
+use super::sql::{Change, Set, Tables};
 use super::{admin_error, domains};
 use crate::database::values::{flag, text};
-use crate::database::{Arg, DbError, Statement, Value};
+use crate::database::{Arg, Statement, Value};
 
 /// The pseudo domain of super-administrators (compat.md 1.1).
 const ALL: &str = "ALL";
 
-/// All by name.
-pub async fn list(tables: &Tables<'_>) -> Result<Vec<AdministratorRecord>, DbError> {
+const ADMINISTRATORS: Source<'_> = Source {
+    table: "admin",
+    key: "username",
+    domain: "username",
+};
+
+/// By name.
+pub async fn list(
+    tables: &Tables<'_>,
+    which: &Which,
+    after: Option<&str>,
+) -> Result<Page<AdministratorRecord>, AdminError> {
     if !tables.schema.has_table("admin") {
-        return Ok(Vec::new());
+        let rows = Vec::new();
+        return Ok(Page { rows, next: None });
     }
-    let sql = format!(
-        "SELECT `username`, `active`, {} FROM <admin> ORDER BY `username`",
-        tables.column("admin", "superadmin", "0")
-    );
-    let rows = tables.select(&sql, Vec::new()).await?;
-    let sql = "SELECT `username`, `domain`, `active` FROM <domain_admins> ORDER BY `domain`";
+    let columns = format!("`active`, {}", tables.column("admin", "superadmin", "0"));
+    let raw = tables.page(&ADMINISTRATORS, &columns, which, after).await?;
+    let keys = raw.keys().into_iter().map(Arg::from).collect::<Vec<_>>();
     let mut owned: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for row in tables.select(sql, Vec::new()).await? {
-        if let (Some(name), Some(domain)) = (text(row.first()), text(row.get(1)))
-            && row.get(2).and_then(flag) == Some(true)
-        {
-            owned.entry(name.to_lowercase()).or_default().push(domain);
+    if !keys.is_empty() {
+        let sql = format!(
+            "SELECT `username`, `domain`, `active` FROM <domain_admins> WHERE `username` IN ({}) ORDER BY `domain`",
+            marks(keys.len())
+        );
+        for row in tables.select(&sql, keys).await.map_err(admin_error)? {
+            if let (Some(name), Some(domain)) = (text(row.first()), text(row.get(1)))
+                && row.get(2).and_then(flag) == Some(true)
+            {
+                owned.entry(name.to_lowercase()).or_default().push(domain);
+            }
         }
     }
-    Ok(records(rows, "admin", |row| record(row, &owned)))
+    Ok(raw.read("admin", |row| record(row, &owned)))
 }
 
 fn record(row: &[Value], owned: &BTreeMap<String, Vec<String>>) -> Option<AdministratorRecord> {
@@ -148,10 +163,8 @@ pub async fn update(
         None => {}
     }
     statements.extend(give_domains(tables, &key, &update.add_domains).await?);
-    let had = list(tables).await.map_err(admin_error)?;
-    let had = had
-        .into_iter()
-        .find(|record| record.username.to_lowercase() == key);
+    let had = list(tables, &Which::One(key.clone()), None).await?;
+    let had = had.rows.into_iter().next();
     for domain in &update.remove_domains {
         if !had.as_ref().is_some_and(|record| record.domains.contains(domain)) {
             return Err(AdminError::NotFound(format!("{domain} is no domain of {key}")));

@@ -1,38 +1,38 @@
 //! Aliases, catch-alls included.
 
-use std::collections::HashSet;
-
-use auth_api::admin::{AdminError, AliasRecord, AliasUpdate};
+use auth_api::admin::{AdminError, AliasRecord, AliasUpdate, Page, Which};
 use mail_types::{Address, Domain};
 
+use super::pages::Source;
 use super::sql::{Change, Set, Tables, records};
 use super::{admin_error, domains, limits};
+use crate::database::Statement;
 use crate::database::values::{flag, text, text_or_empty};
-use crate::database::{Arg, DbError, Statement};
 use crate::directory::targets_of;
 
-/// All aliases by address, or those of one domain.
-pub async fn list(tables: &Tables<'_>, domain: Option<&Domain>) -> Result<Vec<AliasRecord>, DbError> {
-    let (condition, args) = match domain {
-        Some(domain) => ("WHERE `domain` = ?", vec![Arg::from(domain.as_str())]),
-        None => ("", Vec::new()),
-    };
-    let sql = format!("SELECT `username` FROM <mailbox> {condition}");
-    let rows = tables.select(&sql, args.clone()).await?;
-    let mailboxes: HashSet<String> = rows
-        .iter()
-        .filter_map(|row| text(row.first()))
-        .map(|name| name.to_lowercase())
-        .collect();
-    let sql = format!("SELECT `address`, `goto`, `active` FROM <alias> {condition} ORDER BY `address`");
-    let rows = tables.select(&sql, args).await?;
-    Ok(records(rows, "alias", |row| {
+const ALIASES: Source<'_> = Source {
+    table: "alias",
+    key: "address",
+    domain: "domain",
+};
+
+/// Aliases by address; rows that stand for a mailbox too.
+pub async fn list(
+    tables: &Tables<'_>,
+    which: &Which,
+    after: Option<&str>,
+) -> Result<Page<AliasRecord>, AdminError> {
+    let raw = tables.page(&ALIASES, "`goto`, `active`", which, after).await?;
+    let mailboxes = tables
+        .of_keys("mailbox", "username", "1", &raw.keys(), |_| Some(()))
+        .await?;
+    Ok(raw.read("alias", |row| {
         let address = text(row.first())?;
         let key = address.to_lowercase();
         let goto = text_or_empty(&row[1])?;
         let list = List::of(&goto, &key);
         Some(AliasRecord {
-            mirrors_mailbox: mailboxes.contains(&key),
+            mirrors_mailbox: mailboxes.contains_key(&key),
             vacation: list.vacation.is_some(),
             goto: list.targets.into_iter().map(str::to_owned).collect(),
             active: flag(&row[2])?,

@@ -1,54 +1,85 @@
 //! Domains.
 
-use auth_api::admin::{AdminError, DomainRecord, DomainUpdate};
+use auth_api::admin::{AdminError, DomainCounts, DomainRecord, DomainUpdate, Page, Which};
 use mail_types::Domain;
 
-use super::sql::{Change, Logged, Set, Tables, records};
-use super::{admin_error, mirrors};
+use super::mirrors;
+use super::pages::Source;
+use super::sql::{Change, Logged, Set, Tables};
+use crate::database::Value;
 use crate::database::values::{flag, number, text, text_or_empty};
-use crate::database::{Arg, DbError, Statement, Value};
 use crate::directory::unsupported_transport;
 
-/// All domains by name, without the pseudo domain ALL.
-pub async fn list(tables: &Tables<'_>) -> Result<Vec<DomainRecord>, DbError> {
-    let mut domains = rows(tables, "ORDER BY `domain`", Vec::new()).await?;
-    let mirrors = mirrors::list(tables, None).await?;
-    for record in &mut domains {
-        let found = mirrors
-            .binary_search_by(|mirror| mirror.alias_domain.cmp(&record.domain))
-            .ok();
-        record.alias_of = found
-            .and_then(|at| mirrors.get(at))
-            .map(|m| m.target_domain.clone());
-    }
-    Ok(domains)
-}
+const DOMAINS: Source<'_> = Source {
+    table: "domain",
+    key: "domain",
+    domain: "domain",
+};
 
-/// The row of one domain, without the domain that it mirrors.
-pub async fn find(tables: &Tables<'_>, domain: &Domain) -> Result<DomainRecord, AdminError> {
-    let found = rows(tables, "WHERE `domain` = ?", vec![domain.as_str().into()]).await;
-    let found = found.map_err(admin_error)?;
-    found
-        .into_iter()
-        .find(|record| record.domain == *domain)
-        .ok_or_else(|| AdminError::NotFound(format!("there is no domain {domain}; add it first")))
-}
-
-async fn rows(tables: &Tables<'_>, condition: &str, args: Vec<Arg>) -> Result<Vec<DomainRecord>, DbError> {
-    let sql = format!(
-        "SELECT `domain`, `description`, `transport`, `backupmx`, `active`, {}, {}, {}, {}, {} FROM <domain> \
-         {condition}",
+/// Domains by name, without the pseudo domain ALL.
+pub async fn list(
+    tables: &Tables<'_>,
+    which: &Which,
+    after: Option<&str>,
+) -> Result<Page<DomainRecord>, AdminError> {
+    let columns = format!(
+        "`description`, `transport`, `backupmx`, `active`, {}, {}, {}, {}, {}",
         tables.column("domain", "aliases", "0"),
         tables.column("domain", "mailboxes", "0"),
         tables.column("domain", "maxquota", "0"),
         tables.column("domain", "quota", "0"),
         tables.column("domain", "password_expiry", "0"),
     );
-    let rows = tables.select(&sql, args).await?;
-    let real = rows
+    let mut raw = tables.page(&DOMAINS, &columns, which, after).await?;
+    raw.rows
+        .retain(|row| !text(row.first()).is_some_and(|name| name.eq_ignore_ascii_case("all")));
+    let target = |row: &[Value]| Domain::new(&text(row.get(1))?).ok();
+    let mirrors = tables
+        .of_keys(
+            "alias_domain",
+            "alias_domain",
+            "`target_domain`",
+            &raw.keys(),
+            target,
+        )
+        .await?;
+    Ok(raw.read("domain", |row| {
+        let mut record = record(row)?;
+        record.alias_of = mirrors.get(record.domain.as_str()).cloned();
+        Some(record)
+    }))
+}
+
+/// The row of one domain.
+pub async fn find(tables: &Tables<'_>, domain: &Domain) -> Result<DomainRecord, AdminError> {
+    let found = list(tables, &Which::One(domain.to_string()), None).await?;
+    found
+        .rows
         .into_iter()
-        .filter(|row| !text(row.first()).is_some_and(|d| d.eq_ignore_ascii_case("all")));
-    Ok(records(real.collect(), "domain", record))
+        .next()
+        .ok_or_else(|| AdminError::NotFound(format!("there is no domain {domain}; add it first")))
+}
+
+/// How much is in it. Aliases as the panel counts them: each mailbox has a row among them that is none.
+pub async fn count(tables: &Tables<'_>, domain: &Domain) -> Result<DomainCounts, AdminError> {
+    let mut counts = [0; 3];
+    for (count, (table, column)) in counts.iter_mut().zip([
+        ("mailbox", "domain"),
+        ("alias", "domain"),
+        ("alias_domain", "target_domain"),
+    ]) {
+        if tables.schema.has(table, column) {
+            let sql = format!("SELECT COUNT(*) FROM <{table}> WHERE `{column}` = ?");
+            let found = tables.count(&sql, vec![domain.as_str().into()]).await?;
+            *count = u64::try_from(found).unwrap_or(0);
+        }
+    }
+    let [mailboxes, aliases, alias_domains] = counts;
+    Ok(DomainCounts {
+        mailboxes,
+        aliases: aliases.saturating_sub(mailboxes),
+        alias_domains,
+    })
 }
 
 fn record(row: &[Value]) -> Option<DomainRecord> {
@@ -184,68 +215,4 @@ fn check(tables: &Tables<'_>, update: &DomainUpdate) -> Result<(), AdminError> {
         ));
     }
     Ok(())
-}
-
-/// Deletes everything that belongs to the domain. Mentions in lists of other domains stay: they are mail
-/// addresses like any other. The log stays too: it says who deleted the domain.
-pub async fn delete(tables: &Tables<'_>, domain: &Domain) -> Result<Change, AdminError> {
-    find(tables, domain).await?;
-    let name = domain.as_str();
-    let mut statements = vec![tables.hold("domain", "domain", name)];
-    if tables.schema.has_table("dkim_signing") && tables.schema.has_table("dkim") {
-        let sql = "DELETE FROM <dkim_signing> WHERE `dkim_id` IN \
-                   (SELECT `id` FROM <dkim> WHERE `domain_name` = ?)";
-        statements.push(tables.statement(sql, vec![name.into()]));
-    }
-    // What is keyed by an address of the domain. The notifications first: they refer to vacation.
-    for (table, key) in [
-        ("vacation_notification", "on_vacation"),
-        ("vacation", "email"),
-        ("quota", "username"),
-        ("quota2", "username"),
-        ("fetchmail", "mailbox"),
-        ("mailbox_app_password", "username"),
-        ("totp_exception_address", "username"),
-        ("dkim_signing", "author"),
-    ] {
-        statements.extend(delete_suffix(tables, table, key, name));
-    }
-    let rows = [
-        ("vacation", "domain"),
-        ("fetchmail", "domain"),
-        ("totp_exception_address", "username"),
-        ("dkim_signing", "author"),
-        ("dkim", "domain_name"),
-        ("alias", "domain"),
-        ("mailbox", "domain"),
-        ("alias_domain", "alias_domain"),
-        ("alias_domain", "target_domain"),
-        ("domain_admins", "domain"),
-    ];
-    statements.extend(
-        rows.into_iter()
-            .filter_map(|(table, key)| tables.delete(table, key, name)),
-    );
-    statements.extend(tables.delete("domain", "domain", name).map(Statement::one));
-    Ok(Change::new(
-        "domain",
-        "delete",
-        "delete_domain",
-        name,
-        name,
-        statements,
-    ))
-}
-
-/// DELETE of the rows whose key is an address of the domain. No join with `mailbox`: the collations of the
-/// tables of a grown site may differ, which MySQL refuses to compare.
-fn delete_suffix(tables: &Tables<'_>, table: &str, key: &str, domain: &str) -> Option<Statement> {
-    let suffix = format!("@{domain}");
-    // Domains are ASCII, so bytes are characters.
-    let length = i64::try_from(suffix.len()).ok()?;
-    let sql = format!("DELETE FROM <{table}> WHERE LOWER(SUBSTR(`{key}`, ?)) = ?");
-    tables
-        .schema
-        .has(table, key)
-        .then(|| tables.statement(&sql, vec![Arg::Int(-length), suffix.into()]))
 }

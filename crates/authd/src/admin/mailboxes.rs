@@ -1,43 +1,50 @@
 //! Mailboxes.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
-use auth_api::admin::{AdminError, MailboxRecord, MailboxUpdate, NewMailbox};
+use auth_api::admin::{AdminError, MailboxRecord, MailboxUpdate, NewMailbox, Page, Which};
 use config::MaildirLayout;
-use mail_types::{Address, Domain, Secret};
+use mail_types::{Address, Secret};
 
+use super::pages::Source;
 use super::sql::{Change, Set, Tables, records};
 use super::{admin_error, domains, limits, passwords};
 use crate::database::values::{flag, number, text, text_or_empty};
-use crate::database::{Arg, DbError, Statement, Value};
+use crate::database::{Arg, Statement, Value};
 use crate::directory::targets_of;
 
-/// All mailboxes by address, or those of one domain.
-pub async fn list(tables: &Tables<'_>, domain: Option<&Domain>) -> Result<Vec<MailboxRecord>, DbError> {
-    let (condition, args) = match domain {
-        Some(domain) => ("WHERE `domain` = ?", vec![Arg::from(domain.as_str())]),
-        None => ("", Vec::new()),
-    };
+const MAILBOXES: Source<'_> = Source {
+    table: "mailbox",
+    key: "username",
+    domain: "domain",
+};
+
+/// Mailboxes by address.
+pub async fn list(
+    tables: &Tables<'_>,
+    which: &Which,
+    after: Option<&str>,
+) -> Result<Page<MailboxRecord>, AdminError> {
     // Times as text: a driver's own form of them is not SQLite's.
     let expiry = if tables.schema.has("mailbox", "password_expiry") {
         "CAST(`password_expiry` AS CHAR)"
     } else {
         "''"
     };
-    let sql = format!(
-        "SELECT `username`, `name`, `maildir`, `quota`, `active`, {}, {}, {}, {expiry} FROM <mailbox> \
-         {condition} ORDER BY `username`",
+    let columns = format!(
+        "`name`, `maildir`, `quota`, `active`, {}, {}, {}, {expiry}",
         tables.column("mailbox", "smtp_active", "1"),
         tables.column("mailbox", "phone", "''"),
         tables.column("mailbox", "email_other", "''"),
     );
-    let rows = tables.select(&sql, args).await?;
-    let expires = expiring(tables).await?;
-    let used = used(tables, domain).await?;
-    Ok(records(rows, "mailbox", |row| {
+    let raw = tables.page(&MAILBOXES, &columns, which, after).await?;
+    let keys = raw.keys();
+    let expires = expiring(tables, &keys).await?;
+    let used = used(tables, &keys).await?;
+    Ok(raw.read("mailbox", |row| {
         let mut mailbox = record(row)?;
         mailbox.used = used.get(&mailbox.address.lookup_key()).copied();
-        if !expires.contains(mailbox.address.domain()) {
+        if !expires.contains_key(mailbox.address.domain().as_str()) {
             mailbox.password_expiry.clear();
         }
         Some(mailbox)
@@ -59,44 +66,41 @@ fn record(row: &[Value]) -> Option<MailboxRecord> {
     })
 }
 
-/// The domains whose passwords expire.
-async fn expiring(tables: &Tables<'_>) -> Result<Vec<Domain>, DbError> {
+/// Those of the domains of these mailboxes whose passwords expire.
+async fn expiring(tables: &Tables<'_>, mailboxes: &[String]) -> Result<HashMap<String, ()>, AdminError> {
     if !tables.schema.has("domain", "password_expiry") {
-        return Ok(Vec::new());
+        return Ok(HashMap::new());
     }
-    let sql = "SELECT `domain` FROM <domain> WHERE `password_expiry` > 0";
-    let rows = tables.select(sql, Vec::new()).await?;
-    let read = |row: &Vec<Value>| Domain::new(&text(row.first())?).ok();
-    Ok(rows.iter().filter_map(read).collect())
+    let domains: BTreeSet<String> = mailboxes
+        .iter()
+        .filter_map(|name| Some(Address::parse(name).ok()?.domain().to_string()))
+        .collect();
+    let domains: Vec<String> = domains.into_iter().collect();
+    let read = |row: &[Value]| (number(row.get(1)?)? > 0).then_some(());
+    tables
+        .of_keys("domain", "domain", "`password_expiry`", &domains, read)
+        .await
 }
 
 /// What is in use, where something keeps the tables of it.
-async fn used(tables: &Tables<'_>, domain: Option<&Domain>) -> Result<HashMap<String, u64>, DbError> {
-    let (sql, column) = if tables.schema.has("quota2", "bytes") {
-        ("SELECT `username`, `bytes` FROM <quota2>", "WHERE")
-    } else if tables.schema.has("quota", "current") {
-        (
-            "SELECT `username`, `current` FROM <quota> WHERE `path` = 'quota/storage'",
-            "AND",
-        )
-    } else {
+async fn used(tables: &Tables<'_>, mailboxes: &[String]) -> Result<HashMap<String, u64>, AdminError> {
+    let bytes = |value: Option<&Value>| u64::try_from(number(value?)?).ok();
+    if tables.schema.has("quota2", "bytes") {
+        let read = |row: &[Value]| bytes(row.get(1));
+        return tables
+            .of_keys("quota2", "username", "`bytes`", mailboxes, read)
+            .await;
+    }
+    if !tables.schema.has("quota", "current") {
         return Ok(HashMap::new());
+    }
+    let read = |row: &[Value]| match text(row.get(1))?.as_str() {
+        "quota/storage" => bytes(row.get(2)),
+        _ => None,
     };
-    let (sql, args) = match domain {
-        Some(domain) => {
-            let suffix = format!("@{domain}");
-            let length = i64::try_from(suffix.len()).unwrap_or(i64::MAX);
-            let sql = format!("{sql} {column} LOWER(SUBSTR(`username`, ?)) = ?");
-            (sql, vec![Arg::Int(-length), suffix.into()])
-        }
-        None => (sql.to_owned(), Vec::new()),
-    };
-    let rows = tables.select(&sql, args).await?;
-    let read = |row: &Vec<Value>| {
-        let bytes = u64::try_from(number(row.get(1)?)?).ok()?;
-        Some((text(row.first())?.to_lowercase(), bytes))
-    };
-    Ok(rows.iter().filter_map(read).collect())
+    tables
+        .of_keys("quota", "username", "`path`, `current`", mailboxes, read)
+        .await
 }
 
 /// The rows of a new mailbox: itself, and the alias that keeps a catch-all from taking its mail. Without a

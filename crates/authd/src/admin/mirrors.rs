@@ -1,37 +1,49 @@
 //! Alias domains: one domain mirrors another.
 
-use auth_api::admin::{AdminError, AliasDomainRecord, AliasDomainUpdate};
+use auth_api::admin::{AdminError, AliasDomainRecord, AliasDomainUpdate, Page, Which};
 use mail_types::Domain;
 
-use super::sql::{Change, Set, Tables, records};
-use super::{admin_error, domains};
+use super::domains;
+use super::pages::Source;
+use super::sql::{Change, Set, Tables};
+use crate::database::Statement;
 use crate::database::values::{flag, text};
-use crate::database::{DbError, Statement};
 
-/// All by name, or those of one target.
-pub async fn list(tables: &Tables<'_>, target: Option<&Domain>) -> Result<Vec<AliasDomainRecord>, DbError> {
+const MIRRORS: Source<'_> = Source {
+    table: "alias_domain",
+    key: "alias_domain",
+    domain: "target_domain",
+};
+
+/// By name; those of a domain are those that mirror it.
+pub async fn list(
+    tables: &Tables<'_>,
+    which: &Which,
+    after: Option<&str>,
+) -> Result<Page<AliasDomainRecord>, AdminError> {
     if !tables.schema.has_table("alias_domain") {
-        return Ok(Vec::new());
+        let rows = Vec::new();
+        return Ok(Page { rows, next: None });
     }
-    let sql = "SELECT `alias_domain`, `target_domain`, `active` FROM <alias_domain>";
-    let rows = tables.select(sql, Vec::new()).await?;
-    let mut mirrors = records(rows, "alias_domain", |row| {
+    let raw = tables
+        .page(&MIRRORS, "`target_domain`, `active`", which, after)
+        .await?;
+    Ok(raw.read("alias_domain", |row| {
         Some(AliasDomainRecord {
             alias_domain: Domain::new(&text(row.first())?).ok()?,
             target_domain: Domain::new(&text(row.get(1))?).ok()?,
             active: flag(&row[2])?,
         })
-    });
-    mirrors.retain(|record| target.is_none_or(|target| record.target_domain == *target));
-    mirrors.sort_by(|a, b| a.alias_domain.cmp(&b.alias_domain));
-    Ok(mirrors)
+    }))
 }
 
-async fn find(tables: &Tables<'_>, domain: &Domain) -> Result<AliasDomainRecord, AdminError> {
-    let all = list(tables, None).await.map_err(admin_error)?;
-    all.into_iter()
-        .find(|record| record.alias_domain == *domain)
-        .ok_or_else(|| AdminError::NotFound(format!("{domain} is no alias domain")))
+/// Refuses a domain that mirrors none.
+async fn check_exists(tables: &Tables<'_>, domain: &Domain) -> Result<(), AdminError> {
+    let found = list(tables, &Which::One(domain.to_string()), None).await?;
+    match found.rows.is_empty() {
+        false => Ok(()),
+        true => Err(AdminError::NotFound(format!("{domain} is no alias domain"))),
+    }
 }
 
 pub async fn create(tables: &Tables<'_>, record: &AliasDomainRecord) -> Result<Change, AdminError> {
@@ -119,7 +131,7 @@ pub async fn update(
     domain: &Domain,
     update: &AliasDomainUpdate,
 ) -> Result<Change, AdminError> {
-    find(tables, domain).await?;
+    check_exists(tables, domain).await?;
     let mut statements = Vec::new();
     let mut row: Vec<(&str, Set)> = vec![("modified", Set::Now)];
     if let Some(target) = &update.target_domain {
@@ -138,7 +150,7 @@ pub async fn update(
 }
 
 pub async fn delete(tables: &Tables<'_>, domain: &Domain) -> Result<Change, AdminError> {
-    find(tables, domain).await?;
+    check_exists(tables, domain).await?;
     let name = domain.as_str();
     let delete = tables.delete("alias_domain", "alias_domain", name);
     let statements = delete.map(Statement::one).into_iter().collect();

@@ -7,10 +7,12 @@
 
 mod administrators;
 mod aliases;
+mod demolition;
 mod domains;
 mod limits;
 mod mailboxes;
 mod mirrors;
+mod pages;
 mod panel;
 mod passwords;
 mod sql;
@@ -23,8 +25,9 @@ use std::sync::Arc;
 
 use auth_api::admin::{
     AdminError, AdministratorRecord, AdministratorUpdate, AliasDomainRecord, AliasDomainUpdate, AliasRecord,
-    AliasUpdate, AppPasswordRecord, DirectoryState, DomainRecord, DomainUpdate, FetchmailRecord, LogEntry,
-    MailboxRecord, MailboxUpdate, NewAdministrator, NewAppPassword, NewMailbox, VacationRecord,
+    AliasUpdate, AppPasswordRecord, DirectoryState, DomainCounts, DomainRecord, DomainUpdate,
+    FetchmailRecord, LogEntry, MailboxRecord, MailboxUpdate, NewAdministrator, NewAppPassword, NewMailbox,
+    Page, VacationRecord, Which,
 };
 use auth_api::{Unavailable, server};
 use events::{About, Log};
@@ -62,12 +65,12 @@ macro_rules! change {
     }};
 }
 
-/// Answers a list.
+/// Answers a list, or a page of one.
 macro_rules! list {
     ($self:ident, |$tables:ident| $rows:expr) => {{
         let site = $self.sites.current();
-        let $tables = Tables::of(&site).await.map_err(|error| unavailable(&error))?;
-        $rows.await.map_err(|error| unavailable(&error))
+        let $tables = Tables::of(&site).await.map_err(admin_error)?;
+        $rows.await
     }};
 }
 
@@ -172,14 +175,14 @@ fn forbidden(reason: &str) -> String {
     )
 }
 
-/// The same for lists.
-fn unavailable(error: &DbError) -> Unavailable {
-    Unavailable::new(error.to_string())
-}
-
 impl server::Admin for AdminService {
-    async fn domains(&self) -> Result<Vec<DomainRecord>, Unavailable> {
-        list!(self, |tables| domains::list(&tables))
+    async fn domains(
+        &self,
+        only: Option<Domain>,
+        after: Option<String>,
+    ) -> Result<Page<DomainRecord>, AdminError> {
+        let which = only.map_or(Which::All, |domain| Which::One(domain.to_string()));
+        list!(self, |tables| domains::list(&tables, &which, after.as_deref()))
     }
 
     async fn create_domain(&self, record: DomainRecord) -> Result<(), AdminError> {
@@ -190,12 +193,20 @@ impl server::Admin for AdminService {
         change!(self, |tables| domains::update(&tables, &domain, &update))
     }
 
-    async fn delete_domain(&self, domain: Domain) -> Result<(), AdminError> {
-        change!(self, |tables| domains::delete(&tables, &domain))
+    async fn count_domain(&self, domain: Domain) -> Result<DomainCounts, AdminError> {
+        list!(self, |tables| domains::count(&tables, &domain))
     }
 
-    async fn alias_domains(&self, target: Option<Domain>) -> Result<Vec<AliasDomainRecord>, Unavailable> {
-        list!(self, |tables| mirrors::list(&tables, target.as_ref()))
+    async fn delete_domain(&self, domain: Domain) -> Result<(), AdminError> {
+        change!(self, |tables| demolition::delete(&tables, &domain))
+    }
+
+    async fn alias_domains(
+        &self,
+        which: Which,
+        after: Option<String>,
+    ) -> Result<Page<AliasDomainRecord>, AdminError> {
+        list!(self, |tables| mirrors::list(&tables, &which, after.as_deref()))
     }
 
     async fn create_alias_domain(&self, record: AliasDomainRecord) -> Result<(), AdminError> {
@@ -210,8 +221,12 @@ impl server::Admin for AdminService {
         change!(self, |tables| mirrors::delete(&tables, &domain))
     }
 
-    async fn mailboxes(&self, domain: Option<Domain>) -> Result<Vec<MailboxRecord>, Unavailable> {
-        list!(self, |tables| mailboxes::list(&tables, domain.as_ref()))
+    async fn mailboxes(
+        &self,
+        which: Which,
+        after: Option<String>,
+    ) -> Result<Page<MailboxRecord>, AdminError> {
+        list!(self, |tables| mailboxes::list(&tables, &which, after.as_deref()))
     }
 
     async fn create_mailbox(&self, mailbox: NewMailbox) -> Result<(), AdminError> {
@@ -244,7 +259,7 @@ impl server::Admin for AdminService {
         changed
     }
 
-    async fn app_passwords(&self, address: Address) -> Result<Vec<AppPasswordRecord>, Unavailable> {
+    async fn app_passwords(&self, address: Address) -> Result<Vec<AppPasswordRecord>, AdminError> {
         list!(self, |tables| passwords::list(&tables, &address))
     }
 
@@ -264,8 +279,8 @@ impl server::Admin for AdminService {
         change!(self, |tables| passwords::delete_app(&tables, &address, id))
     }
 
-    async fn aliases(&self, domain: Option<Domain>) -> Result<Vec<AliasRecord>, Unavailable> {
-        list!(self, |tables| aliases::list(&tables, domain.as_ref()))
+    async fn aliases(&self, which: Which, after: Option<String>) -> Result<Page<AliasRecord>, AdminError> {
+        list!(self, |tables| aliases::list(&tables, &which, after.as_deref()))
     }
 
     async fn create_alias(&self, record: AliasRecord) -> Result<(), AdminError> {
@@ -280,8 +295,17 @@ impl server::Admin for AdminService {
         change!(self, |tables| aliases::delete(&tables, &address))
     }
 
-    async fn administrators(&self) -> Result<Vec<AdministratorRecord>, Unavailable> {
-        list!(self, |tables| administrators::list(&tables))
+    async fn administrators(
+        &self,
+        only: Option<String>,
+        after: Option<String>,
+    ) -> Result<Page<AdministratorRecord>, AdminError> {
+        let which = only.map_or(Which::All, Which::One);
+        list!(self, |tables| administrators::list(
+            &tables,
+            &which,
+            after.as_deref()
+        ))
     }
 
     async fn create_administrator(&self, new: NewAdministrator) -> Result<(), AdminError> {
@@ -318,8 +342,12 @@ impl server::Admin for AdminService {
         ))
     }
 
-    async fn vacations(&self, domain: Option<Domain>) -> Result<Vec<VacationRecord>, Unavailable> {
-        list!(self, |tables| vacation::list(&tables, domain.as_ref()))
+    async fn vacations(
+        &self,
+        which: Which,
+        after: Option<String>,
+    ) -> Result<Page<VacationRecord>, AdminError> {
+        list!(self, |tables| vacation::list(&tables, &which, after.as_deref()))
     }
 
     async fn set_vacation(&self, record: VacationRecord) -> Result<(), AdminError> {
@@ -330,11 +358,15 @@ impl server::Admin for AdminService {
         change!(self, |tables| vacation::clear(&tables, &address))
     }
 
-    async fn fetchmail(&self, domain: Option<Domain>) -> Result<Vec<FetchmailRecord>, Unavailable> {
-        list!(self, |tables| panel::fetchmail(&tables, domain.as_ref()))
+    async fn fetchmail(
+        &self,
+        which: Which,
+        after: Option<String>,
+    ) -> Result<Page<FetchmailRecord>, AdminError> {
+        list!(self, |tables| panel::fetchmail(&tables, &which, after.as_deref()))
     }
 
-    async fn log(&self, domain: Option<Domain>, limit: u32) -> Result<Vec<LogEntry>, Unavailable> {
+    async fn log(&self, domain: Option<Domain>, limit: u32) -> Result<Vec<LogEntry>, AdminError> {
         list!(self, |tables| panel::log(&tables, domain.as_ref(), limit))
     }
 

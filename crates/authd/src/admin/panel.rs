@@ -1,48 +1,50 @@
 //! What the panel keeps for itself and we only show: fetchmail rows and the log.
 
-use auth_api::admin::{FetchmailRecord, LogEntry};
+use auth_api::admin::{AdminError, FetchmailRecord, LogEntry, Page, Which};
 use mail_types::Domain;
 
+use super::admin_error;
 use super::sql::{Tables, records};
+use crate::database::Arg;
 use crate::database::values::{flag, number, text_or_empty};
-use crate::database::{Arg, DbError};
 
 /// Entries of the log where no number is asked for.
 const USUAL: u32 = 100;
 /// Most entries of the log.
 const MOST: u32 = 10_000;
 
-/// All by mailbox, or those of one domain; without their passwords.
+/// By number, without their passwords.
 pub async fn fetchmail(
     tables: &Tables<'_>,
-    domain: Option<&Domain>,
-) -> Result<Vec<FetchmailRecord>, DbError> {
+    which: &Which,
+    after: Option<&str>,
+) -> Result<Page<FetchmailRecord>, AdminError> {
     if !tables.schema.has_table("fetchmail") {
-        return Ok(Vec::new());
+        let rows = Vec::new();
+        return Ok(Page { rows, next: None });
     }
-    let (condition, args) = match domain {
-        Some(domain) => {
-            let suffix = format!("@{domain}");
-            let length = i64::try_from(suffix.len()).unwrap_or(i64::MAX);
-            (
-                "WHERE LOWER(SUBSTR(`mailbox`, ?)) = ?",
-                vec![Arg::Int(-length), suffix.into()],
-            )
-        }
-        None => ("", Vec::new()),
+    let condition = match which {
+        Which::All => None,
+        // Older tables have no column for the domain. Domains are ASCII, so bytes are characters.
+        Which::Domain(domain) => Some((
+            format!("LOWER(SUBSTR(`mailbox`, -{})) = ?", domain.as_str().len() + 1),
+            Arg::from(format!("@{domain}")),
+        )),
+        Which::One(mailbox) => Some(("LOWER(`mailbox`) = ?".to_owned(), mailbox.to_lowercase().into())),
     };
-    let sql = format!(
-        "SELECT `mailbox`, `id`, `src_server`, `src_user`, CAST(`protocol` AS CHAR), `poll_time`, {}, \
-         CAST({} AS CHAR), {} FROM <fetchmail> {condition} ORDER BY `mailbox`, `id`",
+    let columns = format!(
+        "`mailbox`, `src_server`, `src_user`, CAST(`protocol` AS CHAR), `poll_time`, {}, CAST({} AS CHAR), {}",
         tables.column("fetchmail", "active", "1"),
         tables.column("fetchmail", "date", "''"),
         tables.column("fetchmail", "returned_text", "''"),
     );
-    let rows = tables.select(&sql, args).await?;
-    Ok(records(rows, "fetchmail", |row| {
+    let raw = tables
+        .page_where("fetchmail", "id", &columns, condition, after)
+        .await?;
+    Ok(raw.read("fetchmail", |row| {
         Some(FetchmailRecord {
-            mailbox: text_or_empty(&row[0])?,
-            id: number(&row[1])?,
+            id: number(&row[0])?,
+            mailbox: text_or_empty(&row[1])?,
             src_server: text_or_empty(&row[2])?,
             src_user: text_or_empty(&row[3])?,
             protocol: text_or_empty(&row[4])?,
@@ -55,7 +57,11 @@ pub async fn fetchmail(
 }
 
 /// The latest entries, latest first.
-pub async fn log(tables: &Tables<'_>, domain: Option<&Domain>, limit: u32) -> Result<Vec<LogEntry>, DbError> {
+pub async fn log(
+    tables: &Tables<'_>,
+    domain: Option<&Domain>,
+    limit: u32,
+) -> Result<Vec<LogEntry>, AdminError> {
     if !tables.schema.has_table("log") {
         return Ok(Vec::new());
     }
@@ -74,7 +80,7 @@ pub async fn log(tables: &Tables<'_>, domain: Option<&Domain>, limit: u32) -> Re
         "SELECT `data`, CAST(`timestamp` AS CHAR), `username`, `domain`, `action` FROM <log> {condition} \
          ORDER BY `timestamp` DESC{then} LIMIT {limit}"
     );
-    let rows = tables.select(&sql, args).await?;
+    let rows = tables.select(&sql, args).await.map_err(admin_error)?;
     Ok(records(rows, "log", |row| {
         Some(LogEntry {
             data: text_or_empty(&row[0])?,

@@ -7,7 +7,7 @@ use super::sql::{Change, Set, Tables, records};
 use super::{admin_error, domains, mailboxes};
 use crate::config::PasswordRules;
 use crate::database::values::{number, text_or_empty};
-use crate::database::{Arg, DbError, Statement};
+use crate::database::{Arg, Statement};
 
 /// Where passwords do not expire: what the panel writes then, too.
 const NEVER: i64 = 365;
@@ -66,12 +66,15 @@ pub async fn set(tables: &Tables<'_>, address: &Address, password: Secret) -> Re
 }
 
 /// The app passwords of a mailbox.
-pub async fn list(tables: &Tables<'_>, address: &Address) -> Result<Vec<AppPasswordRecord>, DbError> {
+pub async fn list(tables: &Tables<'_>, address: &Address) -> Result<Vec<AppPasswordRecord>, AdminError> {
     if !tables.schema.has_table(APP_PASSWORDS) {
         return Ok(Vec::new());
     }
     let sql = "SELECT `id`, `description` FROM <mailbox_app_password> WHERE `username` = ? ORDER BY `id`";
-    let rows = tables.select(sql, vec![address.lookup_key().into()]).await?;
+    let rows = tables
+        .select(sql, vec![address.lookup_key().into()])
+        .await
+        .map_err(admin_error)?;
     Ok(records(rows, APP_PASSWORDS, |row| {
         Some(AppPasswordRecord {
             id: number(row.first()?)?,
@@ -109,7 +112,7 @@ pub async fn create_app(
 pub async fn delete_app(tables: &Tables<'_>, address: &Address, id: i64) -> Result<Change, AdminError> {
     check_app_table(tables)?;
     let key = mailboxes::check_exists(tables, address).await?;
-    let known = list(tables, address).await.map_err(admin_error)?;
+    let known = list(tables, address).await?;
     if !known.iter().any(|record| record.id == id) {
         return Err(AdminError::NotFound(format!("{key} has no app password {id}")));
     }

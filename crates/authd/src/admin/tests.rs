@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use auth_api::admin::{
     AdminError, AliasDomainRecord, AliasRecord, AliasUpdate, DomainRecord, DomainUpdate, MailboxUpdate,
-    NewMailbox,
+    NewMailbox, Which,
 };
 use auth_api::server::Admin as _;
 use config::Config;
@@ -12,7 +12,9 @@ use events::Log;
 use mail_types::{Address, Domain, Secret};
 
 use super::AdminService;
+use super::pages::ROWS;
 use crate::config::Settings;
+use crate::database::Statement;
 use crate::database::values::text_or_empty;
 use crate::login::Hashing;
 use crate::site::{Site, Sites};
@@ -211,7 +213,12 @@ async fn aliases() {
         )
         .await
         .unwrap();
-    let list = bench.admin.aliases(Some(domain("d.test"))).await.unwrap();
+    let list = bench
+        .admin
+        .aliases(Which::Domain(domain("d.test")), None)
+        .await
+        .unwrap()
+        .rows;
     let told: Vec<_> = list
         .iter()
         .map(|a| (a.address.as_str(), a.goto.join(" "), a.mirrors_mailbox))
@@ -331,15 +338,21 @@ async fn domains_go_with_all_that_is_in_them() {
     };
     bench.admin.create_alias_domain(mirror.clone()).await.unwrap();
     assert_eq!(
-        bench.admin.alias_domains(Some(domain("d.test"))).await.unwrap(),
+        bench
+            .admin
+            .alias_domains(Which::Domain(domain("d.test")), None)
+            .await
+            .unwrap()
+            .rows,
         std::slice::from_ref(&mirror)
     );
     assert!(
         bench
             .admin
-            .alias_domains(Some(domain("e.test")))
+            .alias_domains(Which::Domain(domain("e.test")), None)
             .await
             .unwrap()
+            .rows
             .is_empty()
     );
     let chain = AliasDomainRecord {
@@ -357,9 +370,10 @@ async fn domains_go_with_all_that_is_in_them() {
     bench.admin.delete_domain(domain("d.test")).await.unwrap();
     let names: Vec<_> = bench
         .admin
-        .domains()
+        .domains(None, None)
         .await
         .unwrap()
+        .rows
         .into_iter()
         .map(|d| d.domain.to_string())
         .collect();
@@ -371,4 +385,136 @@ async fn domains_go_with_all_that_is_in_them() {
         bench.admin.delete_domain(domain("d.test")).await,
         Err(AdminError::NotFound(_))
     ));
+}
+
+/// Rows of a numbered list, e.g. `u00001@d.test`.
+fn numbered(domain: &str, columns: &str, table: &str, count: usize) -> Vec<Statement> {
+    (0..count)
+        .map(|number| {
+            let name = format!("u{number:05}@{domain}");
+            let marks = columns.replace(|c: char| c != ',', "").replace(',', "?, ") + "?";
+            let args = columns.split(',').map(|column| match column.trim() {
+                "domain" => domain.into(),
+                _ => name.as_str().into(),
+            });
+            Statement::new(
+                format!("INSERT INTO {table} ({columns}) VALUES ({marks})"),
+                args.collect(),
+            )
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn lists_come_in_pages() {
+    let bench = Bench::new().await;
+    let rows = ROWS * 2 + 5;
+    let mut statements = numbered(
+        "d.test",
+        "username, password, name, maildir, local_part, domain",
+        "mailbox",
+        rows,
+    );
+    statements.extend(numbered("d.test", "address, goto, domain", "alias", rows));
+    statements.push(Statement::new(
+        "INSERT INTO quota2 (username, bytes) VALUES ('u02001@d.test', 7)",
+        vec![],
+    ));
+    statements.push(Statement::new("UPDATE domain SET password_expiry = 90", vec![]));
+    let site = bench.sites.current();
+    site.panel()
+        .unwrap()
+        .database()
+        .transaction(statements)
+        .await
+        .unwrap();
+    bench
+        .admin
+        .create_domain(DomainRecord::new(domain("e.test")))
+        .await
+        .unwrap();
+    bench.mailbox("z@e.test").await.unwrap();
+
+    let (mut after, mut found) = (None, Vec::new());
+    loop {
+        let page = bench.admin.mailboxes(Which::All, after).await.unwrap();
+        assert!(page.rows.len() <= ROWS);
+        found.extend(page.rows);
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(found.len(), rows + 1);
+    assert!(found.is_sorted_by(|a, b| a.address.to_string() < b.address.to_string()));
+    assert_eq!(found[2_001].used, Some(7));
+    assert!(!found[2_001].password_expiry.is_empty() && found[rows].password_expiry.is_empty());
+
+    let of_d = Which::Domain(domain("d.test"));
+    let second = bench
+        .admin
+        .aliases(of_d, Some("u01999@d.test".into()))
+        .await
+        .unwrap();
+    assert_eq!((second.rows.len(), second.next), (5, None));
+    assert!(second.rows[0].mirrors_mailbox && second.rows[0].address == "u02000@d.test");
+    let one = bench
+        .admin
+        .mailboxes(Which::One("u00003@d.test".into()), None)
+        .await
+        .unwrap();
+    assert_eq!((one.rows.len(), one.next), (1, None));
+    let none = bench
+        .admin
+        .aliases(Which::One("nobody@d.test".into()), None)
+        .await
+        .unwrap();
+    assert!(none.rows.is_empty());
+    bench.alias("sales@d.test", &["u00001@d.test"]).await.unwrap();
+    let counts = bench.admin.count_domain(domain("d.test")).await.unwrap();
+    assert_eq!((counts.mailboxes, counts.aliases), (rows as u64, 1));
+}
+
+#[tokio::test]
+async fn a_large_domain_goes_with_what_hangs_on_its_addresses() {
+    let bench = Bench::new().await;
+    bench
+        .admin
+        .create_domain(DomainRecord::new(domain("e.test")))
+        .await
+        .unwrap();
+    let rows = ROWS + 5;
+    let mut statements = Vec::new();
+    for name in ["d.test", "e.test"] {
+        let columns = "username, password, name, maildir, local_part, domain";
+        statements.extend(numbered(name, columns, "mailbox", rows));
+        statements.extend(numbered(name, "address, goto, domain", "alias", rows));
+        statements.extend(numbered(name, "username", "quota2", rows));
+        statements.extend(numbered(name, "email, subject, body, domain", "vacation", 3));
+        statements.extend(numbered(
+            name,
+            "on_vacation, notified",
+            "vacation_notification",
+            3,
+        ));
+    }
+    let site = bench.sites.current();
+    site.panel()
+        .unwrap()
+        .database()
+        .transaction(statements)
+        .await
+        .unwrap();
+    bench.admin.delete_domain(domain("d.test")).await.unwrap();
+    for (table, left) in [
+        ("mailbox", rows),
+        ("alias", rows),
+        ("quota2", rows),
+        ("vacation", 3),
+        ("vacation_notification", 3),
+        ("domain", 1),
+    ] {
+        let found = bench.rows(&format!("SELECT COUNT(*) FROM {table}")).await;
+        assert_eq!(found, [left.to_string()], "{table}");
+    }
 }

@@ -1,54 +1,59 @@
 //! Automatic replies (compat.md 5.6): the row of `vacation`, and the target in the alias of the mailbox.
 
-use std::collections::HashMap;
-
-use auth_api::admin::{AdminError, VacationRecord};
+use auth_api::admin::{AdminError, Page, VacationRecord, Which};
 use jiff::civil::{Date, DateTime};
-use mail_types::{Address, Domain};
+use mail_types::Address;
 
 use super::aliases::{List, read_goto, replace_goto};
 use super::mailboxes;
-use super::sql::{Change, Set, Tables, records};
+use super::pages::Source;
+use super::sql::{Change, Set, Tables};
+use crate::database::Value;
 use crate::database::values::{flag, number, text, text_or_empty};
-use crate::database::{Arg, DbError};
 
 /// The panel's end of a reply that has none.
 const FOR_EVER: &str = "2038-01-18 00:00:00";
 
-/// All by address, or those of one domain.
-pub async fn list(tables: &Tables<'_>, domain: Option<&Domain>) -> Result<Vec<VacationRecord>, DbError> {
+const VACATIONS: Source<'_> = Source {
+    table: "vacation",
+    key: "email",
+    domain: "domain",
+};
+
+/// By address.
+pub async fn list(
+    tables: &Tables<'_>,
+    which: &Which,
+    after: Option<&str>,
+) -> Result<Page<VacationRecord>, AdminError> {
     if !tables.schema.has_table("vacation") {
-        return Ok(Vec::new());
+        let rows = Vec::new();
+        return Ok(Page { rows, next: None });
     }
-    let (condition, args) = match domain {
-        Some(domain) => ("WHERE `domain` = ?", vec![Arg::from(domain.as_str())]),
-        None => ("", Vec::new()),
-    };
     let time = |column: &str| match tables.schema.has("vacation", column) {
         true => format!("CAST(`{column}` AS CHAR)"),
         false => "''".to_owned(),
     };
-    let sql = format!(
-        "SELECT `email`, `subject`, `body`, {}, {}, {}, `active` FROM <vacation> {condition} ORDER BY `email`",
+    let columns = format!(
+        "`subject`, `body`, {}, {}, {}, `active`",
         time("activefrom"),
         time("activeuntil"),
         tables.column("vacation", "interval_time", "0"),
     );
-    let rows = tables.select(&sql, args.clone()).await?;
+    let raw = tables.page(&VACATIONS, &columns, which, after).await?;
     // The reply is on where mail gets to it.
-    let sql = format!("SELECT `address`, `goto` FROM <alias> {condition}");
-    let on: HashMap<String, bool> = records(tables.select(&sql, args).await?, "alias", |row| {
+    let is_on = |row: &[Value]| {
         let key = text(row.first())?.to_lowercase();
         let goto = text_or_empty(row.get(1)?)?;
-        let vacation = List::of(&goto, &key).vacation.is_some();
-        Some((key, vacation))
-    })
-    .into_iter()
-    .collect();
-    Ok(records(rows, "vacation", |row| {
+        List::of(&goto, &key).vacation.is_some().then_some(())
+    };
+    let on = tables
+        .of_keys("alias", "address", "`goto`", &raw.keys(), is_on)
+        .await?;
+    Ok(raw.read("vacation", |row| {
         let address = Address::parse(&text(row.first())?).ok()?;
         Some(VacationRecord {
-            active: flag(&row[6])? && on.get(&address.lookup_key()) == Some(&true),
+            active: flag(&row[6])? && on.contains_key(&address.lookup_key()),
             address,
             subject: text_or_empty(&row[1])?,
             body: text_or_empty(&row[2])?,

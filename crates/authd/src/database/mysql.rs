@@ -28,6 +28,10 @@ use self::host::Host;
 use self::work::{Done, Work};
 use super::{Arg, Database, DbError, Dialect, HostStatus, Rows, Statement};
 
+/// A transaction may take this long if each of its statements is in time. Whoever asked for it may have less
+/// patience, and undoes it by going away.
+const CHANGE_TIMEOUT: Duration = Duration::from_mins(10);
+
 /// Where the servers are and how patient we are.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -111,8 +115,13 @@ impl Mysql {
 
     /// Does the work at the first server that does it.
     async fn run(&self, work: Work<'_>) -> Result<Done, DbError> {
-        let deadline = Instant::now() + self.total_timeout;
         let changes = matches!(work, Work::Transaction(_));
+        let deadline = Instant::now()
+            + if changes {
+                CHANGE_TIMEOUT
+            } else {
+                self.total_timeout
+            };
         let begin = if changes {
             self.writer.load(Ordering::Relaxed)
         } else {
@@ -125,7 +134,11 @@ impl Mysql {
             let host = &self.hosts[number];
             // A server that hangs leaves the next one its share of the time.
             let left = deadline.saturating_duration_since(Instant::now());
-            let shares = u32::try_from(working.saturating_sub(index)).unwrap_or(1).max(1);
+            // A change does not go on to it once it has begun.
+            let shares = match changes {
+                true => 1,
+                false => u32::try_from(working.saturating_sub(index)).unwrap_or(1).max(1),
+            };
             if left.is_zero() {
                 break;
             }

@@ -111,7 +111,10 @@ impl Host {
             }
         }
         loop {
-            let attempt = timeout(self.query_timeout, work.perform(lease.conn().map_err(unreached)?));
+            let each = self.query_timeout;
+            // A transaction has that for each of its statements, however many there are.
+            let limit = if work.repeatable() { each } else { Duration::MAX };
+            let attempt = timeout(limit, work.perform(lease.conn().map_err(unreached)?, each));
             let error = match attempt.await {
                 Ok(Ok(done)) => {
                     lease.keep();

@@ -1,9 +1,12 @@
 //! A query or a transaction on one connection, and what the server's errors mean.
 
+use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use mysql_async::prelude::Queryable as _;
 use mysql_async::{Conn, Params, TxOpts};
+use tokio::time::timeout;
 
 use crate::database::{Arg, DbError, Rows, Statement, Value};
 
@@ -37,8 +40,8 @@ impl Work<'_> {
         matches!(self, Self::Select { .. })
     }
 
-    /// Does it.
-    pub async fn perform(&self, conn: &mut Conn) -> Result<Done, mysql_async::Error> {
+    /// Does it. Each statement of a transaction has `each` time.
+    pub async fn perform(&self, conn: &mut Conn, each: Duration) -> Result<Done, mysql_async::Error> {
         match self {
             Self::Select { sql, args } => {
                 let mut result = conn.exec_iter(*sql, params(args)).await?;
@@ -57,24 +60,34 @@ impl Work<'_> {
                 }))
             }
             Self::Transaction(statements) => {
-                let mut transaction = conn.start_transaction(TxOpts::default()).await?;
+                let mut transaction = in_time(each, conn.start_transaction(TxOpts::default())).await?;
                 for statement in *statements {
-                    transaction
-                        .exec_drop(&statement.sql, params(&statement.args))
-                        .await?;
+                    in_time(
+                        each,
+                        transaction.exec_drop(&statement.sql, params(&statement.args)),
+                    )
+                    .await?;
                     if statement
                         .expect
                         .is_some_and(|expected| expected != transaction.affected_rows())
                     {
-                        transaction.rollback().await?;
+                        in_time(each, transaction.rollback()).await?;
                         return Ok(Done::RolledBack);
                     }
                 }
-                transaction.commit().await?;
+                in_time(each, transaction.commit()).await?;
                 Ok(Done::Committed)
             }
         }
     }
+}
+
+async fn in_time<T>(
+    limit: Duration,
+    work: impl Future<Output = Result<T, mysql_async::Error>>,
+) -> Result<T, mysql_async::Error> {
+    let late = |_| io::Error::new(io::ErrorKind::TimedOut, "a query took too long");
+    timeout(limit, work).await.map_err(late)?
 }
 
 fn params(args: &[Arg]) -> Params {
