@@ -148,12 +148,13 @@ impl PostfixAdmin {
         let domains = usernames
             .iter()
             .map(|name| name.rsplit_once('@').map_or("", |(_, domain)| domain));
+        // Before the questions that run together: the first of them looks at the columns where it is time to.
+        let expires = self.schema().await?.has("mailbox", "password_expiry");
         let (domains, mut mailboxes, mut programs) = try_join!(
             self.tables.each(&DOMAIN, domains),
             self.tables.each(&LOGIN, usernames.iter().copied()),
             self.tables.rows(&APP_PASSWORDS, usernames.iter().copied()),
         )?;
-        let expires = self.schema().await?.has("mailbox", "password_expiry");
         let mut read = |username: &&str| {
             let Some(row) = mailboxes.remove(*username).transpose()? else {
                 return Ok(Found::fresh(None));

@@ -1,7 +1,7 @@
 //! One attempt to log in, as the decision log tells it: who, from where, how, under which TLS, and what came
 //! of it. Never a secret.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use auth_api::sasl::{LoginContext, LoginStep};
@@ -13,7 +13,7 @@ use super::check::Granted;
 use super::revision::Means;
 use super::throttle::Network;
 use crate::directory::backend::Source;
-use crate::state::{self, Write};
+use crate::state::Write;
 
 /// One attempt.
 pub struct Attempt {
@@ -21,6 +21,8 @@ pub struct Attempt {
     pub(super) context: LoginContext,
     /// The mechanism, as it is told.
     pub(super) mechanism: String,
+    /// The account that was asked about, and whether it logged in from there lately: asked once for each attempt.
+    known: Mutex<Option<(String, bool)>>,
 }
 
 impl Attempt {
@@ -29,6 +31,7 @@ impl Attempt {
             shared,
             context,
             mechanism,
+            known: Mutex::default(),
         }
     }
 
@@ -45,13 +48,18 @@ impl Attempt {
 
     /// Whether the account logged in from there lately. Trouble is a no.
     pub(super) async fn is_known(&self, account: &str) -> bool {
-        let network = self.network().to_string();
-        let (account, now) = (account.to_owned(), self.shared.now());
-        self.shared
-            .state
-            .read(move |db| state::is_known(db, &account, &network, now))
-            .await
-            .unwrap_or(false)
+        let asked = |known: &Mutex<Option<(String, bool)>>| {
+            known.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        };
+        if let Some((of, known)) = asked(&self.known)
+            && of == account
+        {
+            return known;
+        }
+        let (network, now) = (self.network().to_string(), self.shared.now());
+        let known = self.shared.state.is_known(account, &network, now).await;
+        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some((account.to_owned(), known));
+        known
     }
 
     /// Tells of a success, and remembers it.

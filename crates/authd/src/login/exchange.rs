@@ -5,13 +5,13 @@ use std::sync::Arc;
 use auth_api::sasl::{LoginContext, LoginStep};
 use auth_api::server;
 use mail_types::Secret;
-use sasl::mechanism::{self, Entry, Mechanism, Parameters, Step, Supply, Wants};
+use sasl::mechanism::{self, Entry, Mechanism, Parameters, Proof, Step, Supply, Wants};
 
 use super::Shared;
 use super::audit::Attempt;
 use super::check::{Refusal, Subject, address};
 use super::hashing::Rank;
-use super::offered::{self, NotOffered};
+use super::offered::{self, Knowledge, NotOffered};
 use super::revision::Means;
 
 /// One login in progress. It holds nothing that others could wait for.
@@ -64,7 +64,11 @@ impl Exchange {
         let entry = self.entry.ok_or(NotBegun::Refused)?;
         let (shared, context) = (&self.attempt.shared, &self.attempt.context);
         let site = shared.sites.current();
-        let knowledge = shared.knowledge(&site).await;
+        // A password may come whatever is stored, so nothing has to be asked for it.
+        let knowledge = match entry.proof {
+            Proof::Password => Knowledge::default(),
+            _ => shared.knowledge(&site).await,
+        };
         offered::offer(entry, context, &site, knowledge).map_err(|verdict| match verdict {
             NotOffered::Refused(_) => NotBegun::Refused,
             NotOffered::Tables | NotOffered::State => NotBegun::Trouble(verdict.reason().to_owned()),

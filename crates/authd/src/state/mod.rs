@@ -8,13 +8,14 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -29,6 +30,8 @@ pub use self::tables::{
 
 /// Commands that may wait for the thread; further writes are left out, further reads fail.
 const QUEUE: usize = 8_192;
+/// Logins remembered in memory.
+const RECENT: usize = 20_000;
 /// Most writes in one transaction.
 const BATCH: usize = 512;
 /// How long a write waits for others to share its transaction.
@@ -78,6 +81,8 @@ type Read = Box<dyn FnOnce(&Connection) + Send>;
 enum Command {
     Write(Write),
     Read(Read),
+    /// A read that does not wait for the writes before it.
+    Peek(Read),
     Stop,
 }
 
@@ -88,6 +93,8 @@ pub struct State {
     thread: Mutex<Option<JoinHandle<()>>>,
     /// Whether the last write found the queue full.
     full: AtomicBool,
+    /// Where accounts logged in of late, with the second: what may not be in the file yet, and most of what is asked.
+    recent: Mutex<HashMap<(String, String), u64>>,
 }
 
 impl State {
@@ -109,11 +116,25 @@ impl State {
             commands,
             thread: Mutex::new(Some(thread)),
             full: AtomicBool::new(false),
+            recent: Mutex::default(),
         })
     }
 
     /// Queues a write. It is left out where too much waits already: what is kept here is worth no delay.
     pub fn write(&self, write: Write) {
+        if let Write::Success {
+            account,
+            network: Some(network),
+            at,
+            ..
+        } = &write
+        {
+            let mut recent = self.recent();
+            if recent.len() >= RECENT {
+                recent.clear();
+            }
+            recent.insert((account.clone(), network.clone()), *at);
+        }
         let full = self.commands.try_send(Command::Write(write)).is_err();
         if full && !self.full.swap(true, Ordering::Relaxed) {
             tracing::warn!("authd's own state cannot keep up: some failures and usage are not written down");
@@ -122,9 +143,33 @@ impl State {
         }
     }
 
+    fn recent(&self) -> MutexGuard<'_, HashMap<(String, String), u64>> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether an account logged in from a network within [`KNOWN`]. Trouble is a no. It does not wait for writes, which
+    /// would cost each login a transaction.
+    pub async fn is_known(&self, account: &str, network: &str, now: u64) -> bool {
+        let key = (account.to_owned(), network.to_owned());
+        let lately = self.recent().get(&key).copied();
+        if lately.is_some_and(|at| now.saturating_sub(at) < KNOWN) {
+            return true;
+        }
+        let work = move |db: &Connection| tables::is_known(db, &key.0, &key.1, now);
+        self.ask(Command::Peek, work).await.unwrap_or(false)
+    }
+
     /// Reads, after the writes that were queued before.
     pub async fn read<T: Send + 'static>(
         &self,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, ReadError> {
+        self.ask(Command::Read, work).await
+    }
+
+    async fn ask<T: Send + 'static>(
+        &self,
+        command: fn(Read) -> Command,
         work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, ReadError> {
         let (answer, waiting) = oneshot::channel();
@@ -132,7 +177,7 @@ impl State {
             let _ = answer.send(work(connection));
         });
         self.commands
-            .try_send(Command::Read(read))
+            .try_send(command(read))
             .map_err(|_| ReadError::Busy)?;
         Ok(waiting.await.map_err(|_| ReadError::Busy)??)
     }
@@ -255,6 +300,7 @@ impl Worker {
                         deadline = deadline.or_else(|| Some(Instant::now() + GATHER));
                     }
                     Ok(Command::Read(work)) => read = Some(work),
+                    Ok(Command::Peek(work)) => work(&self.connection),
                     Ok(Command::Stop) | Err(RecvTimeoutError::Disconnected) => stop = true,
                     Err(RecvTimeoutError::Timeout) => break,
                 }

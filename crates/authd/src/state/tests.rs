@@ -219,3 +219,21 @@ async fn the_file_is_ours_alone_and_a_closed_state_does_not_hang() {
     assert!(state.read(|_| Ok(())).await.is_err());
     state.write(success("u@d.test", "192.0.2.1", 0));
 }
+
+#[tokio::test]
+async fn where_an_account_is_known_is_said_before_it_is_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = open(&dir, 1_000);
+    let (account, network) = ("u@d.test", "192.0.2.1");
+    assert!(!state.is_known(account, network, 1_000).await);
+    state.write(success(account, network, 1_000));
+    assert!(state.is_known(account, network, 1_000).await);
+    assert!(!state.is_known("v@d.test", network, 1_000).await);
+    assert!(!state.is_known(account, "192.0.2.2", 1_000).await);
+    assert!(!state.is_known(account, network, 1_001 + KNOWN).await);
+    state.close();
+    // From the file, by the next process.
+    let state = open(&dir, 2_000);
+    assert!(state.is_known(account, network, 2_000).await);
+    assert!(!state.is_known(account, "192.0.2.2", 2_000).await);
+}
