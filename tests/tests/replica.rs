@@ -25,6 +25,8 @@ fn builder() -> SiteBuilder {
         .alias("team@example.com", "alice@example.com,bob@example.com")
         .set("smtpd.smtpd_error_sleep_time", "0s")
         .set("authd.address_cache_time", "0s")
+        // Wrong passwords count while the replica answers too; whoever is denied after them would wait.
+        .set("authd.auth_failure_delay", "0s")
 }
 
 /// Waits for the copy that authd makes at its start.

@@ -113,7 +113,8 @@ pub struct Authd {
     pub rehash: Rehash,
     /// Keep keys for SCRAM of each login that comes by PLAIN or LOGIN, so that SCRAM works although the password
     /// is stored as a hash. They are kept in `authd.sqlite` in `state_dir` and are void when the password
-    /// changes.
+    /// changes: a change by `mailctl` makes new ones, another one the next login. They go when nobody
+    /// used them for a year.
     pub store_scram_keys: bool,
     /// The SASL mechanisms that may be offered. Default: all that the stored passwords allow: PLAIN and LOGIN,
     /// SCRAM where passwords are in clear or keys for it are kept, CRAM-MD5 and DIGEST-MD5 where passwords

@@ -318,8 +318,9 @@ async fn the_first_message_of_scram_waits_for_nobody() {
     told(&bench, "ScramKeysStored").await;
     let begin = async |login: &str| {
         let mut exchange = bench.logins.begin(context(), "SCRAM-SHA-256");
-        let first = format!("n,,n={login},r=nonce");
-        exchange.step(Some(Secret::new(first))).await
+        let first = Secret::new(format!("n,,n={login},r=nonce"));
+        let answer = tokio::time::timeout(Duration::from_secs(10), exchange.step(Some(first))).await;
+        answer.expect("it waits for a processor")
     };
     // Once it is known how keys look here; then all processors are taken, for ever.
     assert!(matches!(begin("u@d.test").await, LoginStep::Challenge(_)));
