@@ -161,6 +161,7 @@ impl Settings {
             rules: Rules {
                 recipient_delimiter: general.recipient_delimiter.get(),
                 own_domain: general.domain(),
+                own_names: own_names(general),
                 postmaster: general.postmaster().ok_or(SettingsError::Postmaster)?,
                 expansion_limit: authd.virtual_alias_expansion_limit as usize,
                 recursion_limit: authd.virtual_alias_recursion_limit as usize,
@@ -359,3 +360,12 @@ fn admin_settings(mysql: &config::Mysql) -> Result<Option<mysql::Settings>, Sett
 
 /// Changes that are made at the same time.
 const ADMIN_POOL: usize = 2;
+
+/// What mydestination is by default: the host, and what it calls itself.
+fn own_names(general: &config::General) -> Vec<Domain> {
+    let itself = ["localhost".to_owned(), format!("localhost.{}", general.domain())];
+    let itself = itself.iter().filter_map(|name| Domain::new(name).ok());
+    std::iter::once(general.myhostname.domain().clone())
+        .chain(itself)
+        .collect()
+}

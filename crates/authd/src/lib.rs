@@ -100,7 +100,11 @@ impl Daemon for Authd {
             ::daemon::blocking(move || Logins::new(sites, hashing, state, events, clock)).await??
         };
         let services = Services {
-            directory: Arc::new(DirectoryService::new(sites.clone(), events.clone())),
+            directory: Arc::new(DirectoryService::new(
+                sites.clone(),
+                events.clone(),
+                ctx.clock.clone(),
+            )),
             admin: Arc::new(AdminService::new(sites.clone(), hashing, events).with_logins(logins.clone())),
             logins: Arc::new(logins),
         };

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use ::daemon::Clock;
 use auth_api::directory::{
     DomainClass, Explanation, MailboxAnswer, Question, Recipient, Resolution, Route, SenderLogin, Usage,
     Vacation, Verdict,
@@ -17,12 +18,13 @@ use crate::site::Sites;
 pub struct DirectoryService {
     sites: Arc<Sites>,
     events: Log,
+    clock: Clock,
 }
 
 impl DirectoryService {
     /// Answers from the site in force.
-    pub fn new(sites: Arc<Sites>, events: Log) -> Self {
-        Self { sites, events }
+    pub fn new(sites: Arc<Sites>, events: Log, clock: Clock) -> Self {
+        Self { sites, events, clock }
     }
 
     /// Tells a decision, where it is somebody's.
@@ -168,8 +170,9 @@ impl server::Directory for DirectoryService {
 
     async fn vacation(&self, address: Address, trace: Trace) -> Result<Option<Vacation>, Unavailable> {
         let site = self.sites.current();
+        let now = i64::try_from(self.clock.unix_millis() / 1_000).unwrap_or(i64::MAX);
         site.directory
-            .vacation(&address, &mut Steps::brief())
+            .vacation(&address, now, &mut Steps::brief())
             .await
             .map_err(|error| self.trouble(trace, "Vacation", &address.to_string(), &error))
     }

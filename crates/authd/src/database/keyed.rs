@@ -319,7 +319,12 @@ impl Keyed {
                 .iter()
                 .chain(std::iter::repeat_n(last, places - chunk.len()));
             args.extend(padded.map(|key| Arg::from(*key)));
-            for row in self.select(&statement.sql, args).await? {
+            let rows = match self.select(&statement.sql, args).await {
+                // What the column cannot hold is not there.
+                Err(DbError::Charset(_)) if chunk.len() == 1 && !chunk[0].is_ascii() => continue,
+                rows => rows?,
+            };
+            for row in rows {
                 let Some(key) = text(row.first()).map(|key| key.to_lowercase()) else {
                     continue;
                 };
@@ -488,7 +493,11 @@ impl Drop for Ends<'_> {
 
 impl From<DbError> for BackendError {
     fn from(error: DbError) -> Self {
-        Self::Away(error.to_string())
+        match error {
+            // A key that somebody chose says nothing about the tables.
+            DbError::Charset(_) => Self::Odd(error.to_string()),
+            _ => Self::Away(error.to_string()),
+        }
     }
 }
 
@@ -508,7 +517,7 @@ mod tests {
         tables: &[("t", &["k"])],
     };
 
-    /// Tells its columns when it is let, or that it is away.
+    /// Tells its columns when it is let, or that it is away. Takes no key that is not ASCII.
     struct Columns {
         asked: AtomicUsize,
         held: watch::Sender<bool>,
@@ -519,8 +528,14 @@ mod tests {
         fn dialect(&self) -> Dialect {
             Dialect::Mysql
         }
-        fn query<'a>(&'a self, _sql: &'a str, _args: Vec<Arg>) -> BoxFuture<'a, Result<Rows, DbError>> {
-            Box::pin(async {
+        fn query<'a>(&'a self, _sql: &'a str, args: Vec<Arg>) -> BoxFuture<'a, Result<Rows, DbError>> {
+            Box::pin(async move {
+                if args
+                    .iter()
+                    .any(|arg| matches!(arg, Arg::Text(text) if !text.is_ascii()))
+                {
+                    return Err(DbError::Charset("latin2".into()));
+                }
                 self.asked.fetch_add(1, Ordering::SeqCst);
                 // The sender lives as long as we do.
                 let _ = self.held.subscribe().wait_for(|held| !held).await;
@@ -566,6 +581,16 @@ mod tests {
         database.held.send_replace(false);
         keyed.schema().await.unwrap();
         assert_eq!(database.asked.load(Ordering::SeqCst), 3);
+    }
+
+    #[tokio::test]
+    async fn a_key_that_the_column_cannot_hold_is_not_there() {
+        const QUESTION: Question = Question::new("t", "k", &[]);
+        let (_, keyed) = keyed(false);
+        let found = keyed.ask(&QUESTION, "\u{1f600}@d.test", |_| Some(())).await;
+        assert_eq!(found, Ok(Found::fresh(None)));
+        // Among several nobody can tell which of them it was.
+        assert!(keyed.each(&QUESTION, ["a", "\u{1f600}"]).await.is_err());
     }
 
     #[tokio::test]

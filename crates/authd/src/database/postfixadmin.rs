@@ -248,7 +248,11 @@ impl Backend for PostfixAdmin {
                         messages: number(&row[1])?,
                     })
                 };
-                return self.tables.ask(&QUOTA2, username, read).await;
+                let found = self.tables.ask(&QUOTA2, username, read).await?;
+                // A site may have both tables, and fill the older one.
+                if found.row.is_some() {
+                    return Ok(found);
+                }
             }
             let rows = self.tables.rows(&QUOTA, [username]).await?.remove(username);
             let row = rows.map(|rows| old_usage(&rows).ok_or_else(|| QUOTA.odd(username)));
@@ -573,6 +577,9 @@ mod tests {
             (row.bytes, row.messages)
         };
         assert_eq!(usage().await, (5, 2));
+        let gone = Statement::new("DELETE FROM quota2", vec![]);
+        tables.database().transaction(vec![gone]).await.unwrap();
+        assert_eq!(usage().await, (7, 3));
         let drop = Statement::new("DROP TABLE quota2", vec![]);
         tables.database().transaction(vec![drop]).await.unwrap();
         tables.forget_schema();

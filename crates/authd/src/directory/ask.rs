@@ -2,16 +2,18 @@
 
 use std::collections::HashMap;
 
-use futures_util::future::{join, join_all};
+use futures_util::future::{OptionFuture, join, join_all};
 use mail_types::{Address, Domain};
 
-use super::backend::{AccessTable, AliasRow, Answer, Backend, Found, MailboxRow, Questions, Source};
-use super::domains::DomainInfo;
+use super::backend::{
+    AccessTable, AliasRow, Answer, Backend, BackendError, Found, MailboxRow, Questions, Source,
+};
+use super::domains::{DomainInfo, Kind};
 use super::lookup::rehomed;
 use super::{Directory, DirectoryError, Steps};
 
-/// How many keys of one table are asked for at the same time.
-const TOGETHER: usize = 8;
+/// How many keys of one table are asked for at the same time, and how many targets of one alias.
+pub(super) const TOGETHER: usize = 8;
 
 /// A question in progress.
 pub(super) struct Ask<'a> {
@@ -20,12 +22,16 @@ pub(super) struct Ask<'a> {
     pub can: Questions,
     pub steps: &'a mut Steps,
     pub domains: HashMap<Domain, DomainInfo>,
+    aliases: HashMap<String, Reply<AliasRow>>,
     /// Rows by key; true: told in the steps.
-    mailboxes: HashMap<String, (Found<MailboxRow>, bool)>,
+    mailboxes: HashMap<String, (Reply<MailboxRow>, bool)>,
+    texts: HashMap<(Texts, String), Reply<String>>,
 }
 
+type Reply<T> = Result<Found<T>, BackendError>;
+
 /// A table with one text for each key.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Texts {
     Transport,
     Relocated,
@@ -64,7 +70,9 @@ impl Directory {
             directory: self,
             steps,
             domains: HashMap::new(),
+            aliases: HashMap::new(),
             mailboxes: HashMap::new(),
+            texts: HashMap::new(),
         })
     }
 }
@@ -78,9 +86,18 @@ impl Ask<'_> {
     ) -> Result<Option<Found<(String, String)>>, DirectoryError> {
         let backend = &*self.directory.backend;
         for some in keys.chunks(TOGETHER) {
-            let answers = join_all(some.iter().map(|key| table.ask(backend, key))).await;
-            for (key, answer) in some.iter().zip(answers) {
-                let Found { row, source } = answer?;
+            let of = |key: &String| (table, key.clone());
+            let unknown: Vec<&String> = some
+                .iter()
+                .filter(|key| !self.texts.contains_key(&of(key)))
+                .collect();
+            let answers = join_all(unknown.iter().map(|key| table.ask(backend, key))).await;
+            self.texts.extend(unknown.into_iter().map(of).zip(answers));
+            for key in some {
+                let Some(answer) = self.texts.get(&of(key)) else {
+                    continue;
+                };
+                let Found { row, source } = answer.clone()?;
                 let text = row.filter(|text| !text.trim().is_empty());
                 let missing = match (table, source) {
                     // Mail goes on, so a row that the replica lacks is told.
@@ -103,15 +120,49 @@ impl Ask<'_> {
     /// The targets of an active alias. With `mailbox` the mailbox of the same name is asked for at the same
     /// time, for the next question.
     pub async fn alias(&mut self, key: &str, mailbox: bool) -> Result<Option<String>, DirectoryError> {
-        let backend = &*self.directory.backend;
-        let found = if mailbox && !self.mailboxes.contains_key(key) {
-            let (alias, mailbox) = join(backend.alias(key), backend.mailbox(key)).await;
-            self.mailboxes.insert(key.to_owned(), (mailbox?, false));
-            alias?
-        } else {
-            backend.alias(key).await?
+        if !self.aliases.contains_key(key) {
+            let backend = &*self.directory.backend;
+            let alias = if mailbox && !self.mailboxes.contains_key(key) {
+                let (alias, mailbox) = join(backend.alias(key), backend.mailbox(key)).await;
+                self.mailboxes.insert(key.to_owned(), (mailbox, false));
+                alias
+            } else {
+                backend.alias(key).await
+            };
+            self.aliases.insert(key.to_owned(), alias);
+        }
+        let Some(found) = self.aliases.get(key) else {
+            return Ok(None);
         };
+        let found = found.clone()?;
         Ok(self.targets("alias", key, found))
+    }
+
+    /// Asks for the aliases of some addresses that will be wanted next, and for their mailboxes where the domain
+    /// is known to have some: all together, for what is asked one by one afterwards.
+    pub async fn expect(&mut self, addresses: &[Address]) {
+        let backend = &*self.directory.backend;
+        let mut aliases: Vec<(String, bool)> = Vec::with_capacity(addresses.len());
+        for address in addresses {
+            let key = address.lookup_key();
+            if !self.aliases.contains_key(&key) && !aliases.iter().any(|(other, _)| *other == key) {
+                let mailbox = self.domains.get(address.domain());
+                let mailbox = mailbox.is_some_and(|info| matches!(info.kind, Kind::Mailbox | Kind::Local));
+                let mailbox = mailbox && !self.mailboxes.contains_key(&key);
+                aliases.push((key, mailbox));
+            }
+        }
+        let asked = aliases.iter().map(|(key, mailbox)| {
+            let mailbox = OptionFuture::from(mailbox.then(|| backend.mailbox(key)));
+            join(backend.alias(key), mailbox)
+        });
+        let answers = join_all(asked).await;
+        for ((key, _), (alias, mailbox)) in aliases.into_iter().zip(answers) {
+            if let Some(mailbox) = mailbox {
+                self.mailboxes.insert(key.clone(), (mailbox, false));
+            }
+            self.aliases.insert(key, alias);
+        }
     }
 
     /// The targets of a name of the own domain (alias_maps).
@@ -166,12 +217,13 @@ impl Ask<'_> {
     /// The active mailbox of a key.
     pub async fn mailbox_of_key(&mut self, key: &str) -> Result<Option<MailboxRow>, DirectoryError> {
         if !self.mailboxes.contains_key(key) {
-            let found = self.directory.backend.mailbox(key).await?;
+            let found = self.directory.backend.mailbox(key).await;
             self.mailboxes.insert(key.to_owned(), (found, false));
         }
         let Some((found, told)) = self.mailboxes.get_mut(key) else {
             return Ok(None);
         };
+        let found = found.clone()?;
         if !*told {
             *told = true;
             let answer = match &found.row {
@@ -181,7 +233,7 @@ impl Ask<'_> {
             };
             self.steps.row("mailbox", key, &answer, found.source);
         }
-        Ok(found.row.clone().filter(|row| row.active))
+        Ok(found.row.filter(|row| row.active))
     }
 
     /// Where the user of an address moved to (relocated(5)).

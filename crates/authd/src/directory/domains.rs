@@ -105,7 +105,7 @@ impl Ask<'_> {
             if let Some(info) = self.mirrored(domain, mirror).await? {
                 return Ok(info);
             }
-            let own = self.can.local_alias && *domain == self.directory.rules.own_domain;
+            let own = self.can.local_alias && self.directory.is_own(domain);
             return Ok(DomainInfo::new(if own { Kind::Local } else { Kind::Foreign }));
         };
         if !row.active {

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use auth_api::directory::{DomainClass, Refusal, Target};
 use mail_types::{Address, EnhancedStatus};
 
-use super::ask::Ask;
+use super::ask::{Ask, TOGETHER};
 use super::domains::{DomainInfo, Kind};
 use super::lookup::rehomed;
 use super::targets::{self, AliasTarget};
@@ -110,13 +110,25 @@ impl Directory {
 impl Run<'_> {
     async fn go(&mut self, start: Address) -> Result<Expansion, DirectoryError> {
         let mut pending = vec![(start, None)];
+        // How many of the last ones in `pending` were asked for already.
+        let mut expected: usize = 0;
         while let Some((address, parent)) = pending.pop() {
+            expected = expected.saturating_sub(1);
             let node = match self.enter(address, parent) {
                 Ok(Some(node)) => node,
                 Ok(None) => continue,
                 Err(reason) => return Ok(Expansion::Error(reason)),
             };
             let address = self.nodes[node].address.clone();
+            if expected == 0 {
+                let next = pending.iter().rev().map(|(address, _)| address);
+                let next = std::iter::once(&address).chain(next).take(TOGETHER);
+                let next: Vec<Address> = next.cloned().collect();
+                if next.len() > 1 {
+                    expected = next.len() - 1;
+                    self.ask.expect(&next).await;
+                }
+            }
             let list = match self.next(&address).await? {
                 Next::Final(target) => {
                     self.finish(address, target);
@@ -134,8 +146,9 @@ impl Run<'_> {
             }
             let limit = self.ask.directory.rules.expansion_limit;
             let results = self.finals.len() + pending.len() + list.addresses.len();
-            // The second condition bounds the work where long chains end at few results.
-            if results > limit || self.seen.len() > 2 * limit {
+            // The second condition bounds the work where long chains end at few results. A target that is
+            // mirrored and forwarded is three nodes on the way to one result.
+            if results > limit || self.seen.len() > 8 * limit {
                 return Ok(self.error(&address.to_string(), "too many targets".into()));
             }
             // Reversed, because the last one in is the first one out.
@@ -145,6 +158,7 @@ impl Run<'_> {
                     .rev()
                     .map(|target| (target, Some(node))),
             );
+            expected = 0;
         }
         Ok(Expansion::Finals(std::mem::take(&mut self.finals)))
     }

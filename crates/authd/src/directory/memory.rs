@@ -108,6 +108,13 @@ impl Memory {
         self
     }
 
+    /// Changes an absence notice.
+    #[must_use]
+    pub fn with_vacation(mut self, address: &str, change: impl FnOnce(&mut VacationRow)) -> Self {
+        self.vacations.get_mut(address).map(change);
+        self
+    }
+
     /// Adds a usage row.
     #[must_use]
     pub fn usage(mut self, address: &str, bytes: i64, messages: i64) -> Self {

@@ -42,6 +42,8 @@ pub struct Rules {
     pub recipient_delimiter: Option<char>,
     /// The domain of names without one.
     pub own_domain: Domain,
+    /// Further names of this host, whose addresses are names, too (Postfix: mydestination).
+    pub own_names: Vec<Domain>,
     /// Who gets mail for a postmaster that has no row.
     pub postmaster: Address,
     /// The domain of targets like `user#domain@vacation_domain`.
@@ -115,9 +117,14 @@ impl Directory {
         std::iter::once(exact).chain(base)
     }
 
-    /// The bare names of an address of the own domain.
+    /// Whether a domain is this host itself.
+    fn is_own(&self, domain: &Domain) -> bool {
+        *domain == self.rules.own_domain || self.rules.own_names.contains(domain)
+    }
+
+    /// The bare names of an address of this host.
     fn names(&self, address: &Address) -> Vec<String> {
-        if *address.domain() == self.rules.own_domain {
+        if self.is_own(address.domain()) {
             self.bare_names(address)
         } else {
             Vec::new()

@@ -29,31 +29,89 @@ pub fn entries(goto: &str) -> impl Iterator<Item = &str> {
         .filter(|entry| !entry.is_empty())
 }
 
-/// Splits at commas and line breaks outside of quotes.
+/// Splits at commas and line breaks outside of quotes and comments.
 fn split(goto: &str) -> Vec<&str> {
-    let (mut start, mut quoted, mut escaped) = (0, false, false);
+    let mut scan = Scan::default();
+    let mut start = 0;
     let mut entries = Vec::new();
     for (at, c) in goto.char_indices() {
-        match c {
-            _ if escaped => escaped = false,
-            '\\' => escaped = true,
-            '"' => quoted = !quoted,
-            ',' | '\n' | '\r' if !quoted => {
-                entries.push(&goto[start..at]);
-                start = at + 1;
-            }
-            _ => {}
+        let inside = scan.takes(c);
+        if !inside && matches!(c, ',' | '\n' | '\r') {
+            entries.push(&goto[start..at]);
+            start = at + 1;
         }
     }
-    entries.push(&goto[start..]);
+    let last = &goto[start..];
+    if scan.comments > 0 {
+        // One that never ends is none, and hides no further target.
+        entries.extend(last.split(','));
+    } else {
+        entries.push(last);
+    }
     entries
 }
 
+/// Where in a list of addresses (RFC 5322 section 3.4) a character stands.
+#[derive(Default)]
+struct Scan {
+    quoted: bool,
+    escaped: bool,
+    /// Comments around it.
+    comments: usize,
+}
+
+impl Scan {
+    /// Goes on by one character. True where it belongs to a quoted string or a comment.
+    fn takes(&mut self, c: char) -> bool {
+        let before = self.quoted || self.comments > 0;
+        match c {
+            _ if self.escaped => {
+                self.escaped = false;
+                return true;
+            }
+            '\\' => self.escaped = true,
+            '"' if self.comments == 0 => self.quoted = !self.quoted,
+            '(' if !self.quoted => self.comments += 1,
+            ')' if !self.quoted => self.comments = self.comments.saturating_sub(1),
+            // A comment does not go on in the next line: what follows is a target of its own.
+            '\n' | '\r' if !self.quoted => {
+                self.comments = 0;
+                return false;
+            }
+            _ => {}
+        }
+        before || self.quoted || self.comments > 0
+    }
+}
+
+/// The text without its comments.
+fn without_comments(entry: &str) -> String {
+    let mut scan = Scan::default();
+    let mut text = String::with_capacity(entry.len());
+    for c in entry.chars() {
+        let before = scan.comments;
+        scan.takes(c);
+        if before == 0 && scan.comments == 0 {
+            text.push(c);
+        }
+    }
+    // One that never ends is none.
+    if scan.comments > 0 { entry.to_owned() } else { text }
+}
+
+/// The address in `Name <address>`, or the whole text.
+fn addr_spec(text: &str) -> &str {
+    let Some(rest) = text.strip_suffix('>') else {
+        return text;
+    };
+    let mut scan = Scan::default();
+    let begin = rest.char_indices().find(|(_, c)| !scan.takes(*c) && *c == '<');
+    begin.map_or(text, |(at, _)| rest[at + 1..].trim())
+}
+
 fn read(entry: &str, first: bool, own_domain: &Domain) -> AliasTarget {
-    let bare = entry
-        .strip_prefix('<')
-        .and_then(|e| e.strip_suffix('>'))
-        .unwrap_or(entry);
+    let plain = without_comments(entry);
+    let bare = addr_spec(plain.trim());
     let unusable = || AliasTarget::Unusable(entry.to_owned());
     if let Some(domain) = bare.strip_prefix('@') {
         // Postfix honours `@other` only as first result.
@@ -66,7 +124,8 @@ fn read(entry: &str, first: bool, own_domain: &Domain) -> AliasTarget {
         return AliasTarget::Address(address);
     }
     // A name without a domain is qualified; a pipe, path or include is not a name.
-    let name = !bare.contains('@') && !bare.starts_with(['|', '/', ':']);
+    let unquoted = bare.strip_prefix('"').unwrap_or(bare).trim_start();
+    let name = !bare.contains('@') && !unquoted.starts_with(['|', '/', ':']);
     if name && let Ok(address) = Address::parse(&format!("{bare}@{own_domain}")) {
         return AliasTarget::Address(address);
     }
@@ -107,6 +166,19 @@ mod tests {
     }
 
     #[test]
+    fn names_and_comments() {
+        assert_eq!(
+            addresses("Alice <alice@d.test>, \"Bob, B. <b>\" <bob@d.test>, a@d.test (the (old), one)"),
+            ["alice@d.test", "bob@d.test", "a@d.test"]
+        );
+        assert_eq!(addresses("(all) <@other.test>"), ["@other.test"]);
+        // What is quoted is no comment, and one without an end hides no further target.
+        assert_eq!(addresses("\"a(b\"@d.test"), ["\"a(b\"@d.test"]);
+        assert_eq!(addresses("a@d.test (x\nb@d.test"), ["!a@d.test (x", "b@d.test"]);
+        assert_eq!(addresses("a@d.test (x, b@d.test"), ["!a@d.test (x", "b@d.test"]);
+    }
+
+    #[test]
     fn same_user_only_in_front() {
         assert_eq!(addresses("@other.test,a@d.test"), ["@other.test", "a@d.test"]);
         assert_eq!(addresses("a@d.test,@other.test"), ["a@d.test", "!@other.test"]);
@@ -115,9 +187,10 @@ mod tests {
     #[test]
     fn what_is_no_address() {
         assert_eq!(
-            addresses("|/bin/x,/tmp/file,:include:/x,a@[127.0.0.1],\"open@d.test"),
+            addresses("|/bin/x,\"|/bin/x arg\",/tmp/file,:include:/x,a@[127.0.0.1],\"open@d.test"),
             [
                 "!|/bin/x",
+                "!\"|/bin/x arg\"",
                 "!/tmp/file",
                 "!:include:/x",
                 "!a@[127.0.0.1]",

@@ -49,6 +49,7 @@ fn rules() -> Rules {
     Rules {
         recipient_delimiter: Some('+'),
         own_domain: Domain::new("own.test").unwrap(),
+        own_names: vec![Domain::new("mx.own.test").unwrap()],
         postmaster: address("boss@d.test"),
         vacation_domain: None,
         expansion_limit: 1000,
@@ -217,6 +218,13 @@ async fn limits() {
         deliveries(site().alias("big@d.test", &list(1001)), "big@d.test").await,
         ["expansion error"]
     );
+    // A thousand who are reached through a mirrored domain, and forward their mail.
+    let mirrored = (0..1000).fold(site().alias_domain("m.test", "d.test"), |memory, i| {
+        memory.alias(&format!("u{i}@d.test"), &format!("u{i}@away.test"))
+    });
+    let members: Vec<String> = (0..1000).map(|i| format!("u{i}@m.test")).collect();
+    let mirrored = mirrored.alias("big@d.test", &members.join(","));
+    assert_eq!(deliveries(mirrored, "big@d.test").await.len(), 1000);
     // A bomb: 1,000 lists of 1,000 each.
     let lists = (0..1000)
         .map(|i| format!("l{i}@d.test"))

@@ -27,11 +27,12 @@ impl Directory {
         }
     }
 
-    /// The absence notice that answers a recipient, with its dates; whether it is time is the caller's
-    /// business. Takes the form `user#domain@vacation_domain`, too.
+    /// The absence notice that answers a recipient at a time (seconds since 1970): one that is not in force
+    /// then hides no other. Takes the form `user#domain@vacation_domain`, too.
     pub async fn vacation(
         &self,
         address: &Address,
+        now: i64,
         steps: &mut Steps,
     ) -> Result<Option<Vacation>, DirectoryError> {
         steps.at(&address.lookup_key(), 0);
@@ -48,7 +49,7 @@ impl Directory {
             if looked_at > MOST {
                 break;
             }
-            if let Some(notice) = ask.notice(&address).await? {
+            if let Some(notice) = ask.notice(&address, now).await? {
                 return Ok(Some(notice));
             }
             for next in ask.leads_to(&address).await? {
@@ -76,17 +77,19 @@ impl Directory {
 }
 
 impl Ask<'_> {
-    /// The active notice of an address, exact or without extension.
-    async fn notice(&mut self, address: &Address) -> Result<Option<Vacation>, DirectoryError> {
+    /// The notice of an address that is in force, exact or without extension.
+    async fn notice(&mut self, address: &Address, now: i64) -> Result<Option<Vacation>, DirectoryError> {
         for key in self.directory.keys(address) {
             let found = self.directory.backend.vacation(&key).await?;
             let answer = match &found.row {
                 None => "",
-                Some(row) if row.active => "vacation.active",
-                Some(_) => "inactive",
+                Some(row) if !row.active => "inactive",
+                Some(row) if row.active_from.is_some_and(|from| now < from) => "not begun",
+                Some(row) if row.active_until.is_some_and(|until| until < now) => "over",
+                Some(_) => "vacation.active",
             };
             self.steps.row("vacation", &key, answer, found.source);
-            let Some(row) = found.row.filter(|row| row.active) else {
+            let Some(row) = found.row.filter(|_| answer == "vacation.active") else {
                 continue;
             };
             let Ok(owner) = Address::parse(&key) else { continue };

@@ -101,12 +101,8 @@ impl Lookups {
             Self::RelayDomains => "domain, then its parents",
             Self::TransportMaps => "address, domain, .parent, *",
             Self::VirtualAliasMaps | Self::SmtpdSenderLoginMaps | Self::RelocatedMaps => "address, @domain",
-            Self::VirtualMailboxMaps
-            | Self::VirtualUidMaps
-            | Self::VirtualGidMaps
-            | Self::VirtualMailboxLimitMaps
-            | Self::Vacation
-            | Self::QuotaUsage => "address",
+            Self::VirtualUidMaps | Self::VirtualGidMaps | Self::VirtualMailboxLimitMaps => "address, @domain",
+            Self::VirtualMailboxMaps | Self::Vacation | Self::QuotaUsage => "address",
             Self::CheckClientAccess => "host name, address",
             Self::CheckHeloAccess => "name",
             Self::CheckSenderAccess | Self::CheckRecipientAccess => "address, domain, user@",

@@ -73,3 +73,24 @@ async fn independent_questions_go_out_together() {
     let (answer, ()) = tokio::time::timeout(Duration::from_secs(10), both).await.unwrap();
     answer.unwrap();
 }
+
+/// What many targets have in common is asked once, and their rows come together.
+#[tokio::test]
+async fn large_lists_ask_in_rounds() {
+    let members: Vec<String> = (0..40).map(|i| format!("u{i}@away.test")).collect();
+    let memory = Arc::new(site().alias("list@d.test", &members.join(",")));
+    let directory = Directory::new(memory.clone(), rules());
+    let recipient = Recipient::Address(address("list@d.test"));
+    let mut steps = Steps::full();
+    directory.resolve(&recipient, &mut steps).await.unwrap();
+    // The domains of the list and of its members; alias and mailbox of the list; an alias each, and the one
+    // catch-all of away.test.
+    assert_eq!(memory.asked.load(Ordering::SeqCst), 2 + 2 + 40 + 1);
+    let keys: Vec<String> = steps
+        .into_list()
+        .into_iter()
+        .filter(|step| step.question == "alias" && step.key.starts_with('u'))
+        .map(|step| step.key)
+        .collect();
+    assert_eq!(keys, members, "told in the order of the list");
+}

@@ -207,6 +207,11 @@ async fn names_of_the_own_domain() {
         ["550 5.1.1 User unknown in local recipient table"]
     );
     assert_eq!(deliveries(memory(), "root@d.test").await, [UNKNOWN]);
+    // Under the name of the host, too.
+    assert_eq!(
+        deliveries(memory(), "root@mx.own.test").await,
+        ["*alice@d.test", "*bob@d.test"]
+    );
     // No key of another domain can be made of a quoted name.
     let catch_all = || memory().alias("@d.test", "bob@d.test");
     for name in [
@@ -334,6 +339,10 @@ async fn whose_notice_answers() {
         .vacation("alice@d.test")
         .vacation("n15@d.test")
         .alias("sales@d.test", "bob@d.test,alice@d.test")
+        .vacation("sales@d.test")
+        .with_vacation("sales@d.test", |row| row.active_until = Some(999))
+        .vacation("boss@d.test")
+        .with_vacation("boss@d.test", |row| row.active_from = Some(1_001))
         .alias("@c.test", "alice@d.test")
         .domain("c.test", "")
         .alias_domain("m.test", "d.test");
@@ -344,7 +353,7 @@ async fn whose_notice_answers() {
     let directory = Directory::new(Arc::new(memory), rules);
     let notice = async |text: &str| {
         directory
-            .vacation(&address(text), &mut Steps::brief())
+            .vacation(&address(text), 1_000, &mut Steps::brief())
             .await
             .unwrap()
             .map(|notice| notice.address.to_string())
@@ -362,7 +371,7 @@ async fn whose_notice_answers() {
     }
     assert_eq!(notice("n0@d.test").await.as_deref(), Some("n15@d.test"));
     // Twenty steps are enough.
-    for text in ["n16@d.test", "bob@d.test", "x@away.test"] {
+    for text in ["n16@d.test", "bob@d.test", "boss@d.test", "x@away.test"] {
         assert_eq!(notice(text).await, None, "{text}");
     }
 }
