@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
+use std::mem;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -132,12 +133,13 @@ impl Refresher {
             let _ = tokio::task::spawn_blocking(move || file.try_again()).await;
         }
         let (began, start) = (self.now(), Instant::now());
-        let request = {
+        // What is asked for from now on is for the next pass.
+        let (request, wanted) = {
             let mut state = self.lock();
             state.changed = Some(HashSet::new());
-            state.requests
+            (state.requests, mem::take(&mut state.wanted))
         };
-        let result = self.choose(began, start).await;
+        let result = self.choose(wanted, began, start).await;
         let mut last = LastPass {
             began,
             took: start.elapsed(),
@@ -166,8 +168,8 @@ impl Refresher {
         }
         let mut state = self.lock();
         state.changed = None;
-        if last.error.is_none() {
-            state.wanted = false;
+        if last.error.is_some() {
+            state.wanted |= wanted;
         }
         state.last = Some(last.clone());
         drop(state);
@@ -176,14 +178,13 @@ impl Refresher {
     }
 
     /// Reads everything, or what changed lately.
-    async fn choose(&self, began: i64, start: Instant) -> Result<(bool, u64), ReplicaError> {
+    async fn choose(&self, wanted: bool, began: i64, start: Instant) -> Result<(bool, u64), ReplicaError> {
         let questions = self.live.questions().await?;
         let recent = {
             let meta = self.file.current().map(|generation| generation.meta());
-            let state = self.lock();
             let full = i64::try_from(self.settings.full_refresh_interval.as_secs()).unwrap_or(i64::MAX);
             meta.filter(|meta| {
-                !state.wanted
+                !wanted
                     && meta.all_rows() > SMALL
                     && meta.questions == questions
                     && meta.origin == *self.file.origin()

@@ -667,6 +667,29 @@ async fn our_own_changes_outlast_the_pass_that_runs() {
 }
 
 #[tokio::test]
+async fn what_is_asked_for_during_a_pass_is_whole_too() {
+    let mut world = World::new(true);
+    world.settings.max_rows = 100_000;
+    world.many_aliases();
+    let layer = world.filled().await;
+    world.tables.hold.store(true, Ordering::SeqCst);
+    layer.request_refresh(false);
+    while !world.tables.held.load(Ordering::SeqCst) {
+        tokio::task::yield_now().await;
+    }
+    let mut served = layer.refresher.served.subscribe();
+    let request = layer.request_refresh(true);
+    world.tables.hold.store(false, Ordering::SeqCst);
+    served.wait_for(|served| *served >= request).await.unwrap();
+    assert!(layer.status().await.last.unwrap().whole);
+    // One that fails leaves the wish.
+    world.tables.mode(Mode::Errors);
+    assert!(layer.refresh(true).await.unwrap().error.is_some());
+    world.tables.mode(Mode::Works);
+    assert!(layer.refresh(false).await.unwrap().whole);
+}
+
+#[tokio::test]
 async fn big_tables_are_read_by_what_changed() {
     let mut world = World::new(true);
     world.settings.max_rows = 100_000;
