@@ -23,6 +23,8 @@ enum Mode {
     Works,
     Errors,
     Hangs,
+    /// What can be asked and listed is known without the tables; rows are not.
+    NoRows,
 }
 
 struct Tables {
@@ -82,7 +84,8 @@ impl Tables {
         let mode = *self.mode.lock().unwrap();
         match mode {
             Mode::Works => Ok(self.rows.lock().unwrap().get(&(kind, key.to_owned())).cloned()),
-            Mode::Errors => Err(BackendError("gone".into())),
+            Mode::NoRows if key.is_empty() => Ok(None),
+            Mode::Errors | Mode::NoRows => Err(BackendError("gone".into())),
             Mode::Hangs => std::future::pending().await,
         }
     }
@@ -687,6 +690,28 @@ async fn what_is_asked_for_during_a_pass_is_whole_too() {
     assert!(layer.refresh(true).await.unwrap().error.is_some());
     world.tables.mode(Mode::Works);
     assert!(layer.refresh(false).await.unwrap().whole);
+}
+
+#[tokio::test]
+async fn statements_of_the_site_are_asked_by_a_pass() {
+    let world = World::new(false);
+    let layer = world.filled().await;
+    assert_eq!(layer.status().await.meta.unwrap().true_at(), 0);
+    assert!(layer.login("u@d.test").await.unwrap().row.is_some());
+    while layer.status().await.extent.rows.is_empty() {
+        tokio::task::yield_now().await;
+    }
+    world.clock.advance(Duration::from_secs(600));
+    pass(&layer).await;
+    // What is in it has not become newer by that.
+    let meta = layer.status().await.meta.unwrap();
+    assert_eq!((meta.true_at(), meta.read_at), (2_000_000_000, 2_000_000_600));
+    // These do not need the tables to know what they can answer.
+    world.tables.mode(Mode::NoRows);
+    world.clock.advance(Duration::from_secs(600));
+    pass(&layer).await;
+    assert!(layer.status().await.last.unwrap().error.is_some());
+    assert_eq!(layer.status().await.meta.unwrap().read_at, 2_000_000_600);
 }
 
 #[tokio::test]
