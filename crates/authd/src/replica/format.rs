@@ -154,7 +154,7 @@ pub fn meta(connection: &Connection) -> Result<Option<Meta>, ReplicaError> {
         questions: read_questions(&questions),
         listed: Kind::ALL
             .into_iter()
-            .filter(|kind| listed.split(',').any(|word| word == kind.as_str()))
+            .filter(|kind| is_in(&listed, *kind))
             .collect(),
         read_at: number("read_at")?,
         whole_at: number("whole_at")?,
@@ -162,6 +162,17 @@ pub fn meta(connection: &Connection) -> Result<Option<Meta>, ReplicaError> {
         seen_at: number("seen_at")?,
         rows: read_rows(&rows),
     }))
+}
+
+/// Whether it holds all rows of a kind.
+pub fn lists(connection: &Connection, kind: Kind) -> Result<bool, ReplicaError> {
+    let mut query = connection.prepare_cached("SELECT value FROM meta WHERE name = 'listed'")?;
+    let listed: Option<String> = query.query_row([], |row| row.get(0)).optional()?;
+    Ok(listed.is_some_and(|listed| is_in(&listed, kind)))
+}
+
+fn is_in(listed: &str, kind: Kind) -> bool {
+    listed.split(',').any(|word| word == kind.as_str())
 }
 
 /// Writes [`Meta`].

@@ -715,6 +715,43 @@ async fn statements_of_the_site_are_asked_by_a_pass() {
 }
 
 #[tokio::test]
+async fn a_domain_is_switched_without_its_mailboxes() {
+    let mut world = World::new(true);
+    world.settings.max_rows = 100_000;
+    world.many_aliases();
+    let domain = |active| {
+        Listed::Domain(DomainRow {
+            active,
+            backupmx: false,
+            alias_only: false,
+            transport: "virtual".into(),
+        })
+    };
+    let Listed::Mailbox(mut row) = mailbox("u@d.test", "hash") else {
+        panic!()
+    };
+    row.domain_active = false;
+    world.tables.set(Kind::Domain, "d.test", domain(false));
+    world.tables.set(Kind::Mailbox, "u@d.test", Listed::Mailbox(row));
+    let layer = world.filled().await;
+    let active = async || {
+        world.tables.mode(Mode::Errors);
+        let row = layer.login("u@d.test").await.unwrap().row.unwrap();
+        world.tables.mode(Mode::Works);
+        row.domain_active
+    };
+    assert!(!active().await);
+    // As the row of the domain alone is read again.
+    world.clock.advance(Duration::from_secs(60));
+    world.tables.set(Kind::Domain, "d.test", domain(true));
+    layer.changed(&[(Kind::Domain, "d.test")]).await;
+    assert!(active().await);
+    world.tables.set(Kind::Domain, "d.test", domain(false));
+    layer.changed(&[(Kind::Domain, "d.test")]).await;
+    assert!(!active().await);
+}
+
+#[tokio::test]
 async fn big_tables_are_read_by_what_changed() {
     let mut world = World::new(true);
     world.settings.max_rows = 100_000;
