@@ -55,7 +55,7 @@ async fn run_refresh(refresh: &Refresh, session: &Session) -> Result<(), Failure
     };
     let begin = Instant::now();
     let mut replica = authd.refresh_directory().await?.replica.ok_or_else(off)?;
-    let request = replica.requested;
+    let mut request = replica.requested;
     while replica.served < request {
         if begin.elapsed() > Duration::from_secs(refresh.timeout) {
             return Err(Failure::try_later(
@@ -65,6 +65,11 @@ async fn run_refresh(refresh: &Refresh, session: &Session) -> Result<(), Failure
         }
         tokio::time::sleep(LOOK).await;
         replica = authd.directory_state().await?.replica.ok_or_else(off)?;
+        if replica.requested < request {
+            // A restart or reload in between: authd counts from the beginning and does not know of ours.
+            replica = authd.refresh_directory().await?.replica.ok_or_else(off)?;
+            request = replica.requested;
+        }
     }
     match replica.last {
         Some(ReplicaPass {

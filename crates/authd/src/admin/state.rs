@@ -5,7 +5,7 @@ use auth_api::admin::{
 };
 
 use crate::database::HostStatus;
-use crate::replica::WithReplica;
+use crate::replica::{Meta, WithReplica};
 use crate::site::Site;
 
 /// The state of a site.
@@ -52,7 +52,7 @@ async fn of_replica(replica: &WithReplica) -> ReplicaState {
             answers: trouble.answers,
         }),
         usable: status.usable,
-        read_at: status.meta.as_ref().map_or(0, |meta| meta.read_at),
+        read_at: status.meta.as_ref().map_or(0, Meta::true_at),
         whole_at: status.meta.as_ref().map_or(0, |meta| meta.whole_at),
         max_age: settings.max_age,
         size: status.extent.bytes,

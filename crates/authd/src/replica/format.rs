@@ -58,11 +58,21 @@ pub struct Meta {
     pub whole_at: i64,
     /// How long the last pass took, in milliseconds.
     pub took_ms: i64,
+    /// When the newest row that was asked for was read; 0: none was.
+    pub seen_at: i64,
     /// The rows that each table had when everything was read, where it had any.
     pub rows: BTreeMap<&'static str, u64>,
 }
 
 impl Meta {
+    /// When what is in it was true last: where nothing is listed a pass reads no rows, so the newest one counts.
+    pub fn true_at(&self) -> i64 {
+        match self.listed.is_empty() {
+            true => self.seen_at,
+            false => self.read_at,
+        }
+    }
+
     /// All those rows, without the passwords of programs.
     pub fn all_rows(&self) -> u64 {
         let rows = self.rows.iter().filter(|(table, _)| **table != PROGRAMS);
@@ -144,13 +154,25 @@ pub fn meta(connection: &Connection) -> Result<Option<Meta>, ReplicaError> {
         questions: read_questions(&questions),
         listed: Kind::ALL
             .into_iter()
-            .filter(|kind| listed.split(',').any(|word| word == kind.as_str()))
+            .filter(|kind| is_in(&listed, *kind))
             .collect(),
         read_at: number("read_at")?,
         whole_at: number("whole_at")?,
         took_ms: number("took_ms")?,
+        seen_at: number("seen_at")?,
         rows: read_rows(&rows),
     }))
+}
+
+/// Whether it holds all rows of a kind.
+pub fn lists(connection: &Connection, kind: Kind) -> Result<bool, ReplicaError> {
+    let mut query = connection.prepare_cached("SELECT value FROM meta WHERE name = 'listed'")?;
+    let listed: Option<String> = query.query_row([], |row| row.get(0)).optional()?;
+    Ok(listed.is_some_and(|listed| is_in(&listed, kind)))
+}
+
+fn is_in(listed: &str, kind: Kind) -> bool {
+    listed.split(',').any(|word| word == kind.as_str())
 }
 
 /// Writes [`Meta`].
@@ -168,6 +190,7 @@ pub fn set_meta(connection: &Connection, meta: &Meta) -> Result<(), ReplicaError
         ("whole_at", meta.whole_at.to_string()),
         ("took_ms", meta.took_ms.to_string()),
         ("rows", rows.join(",")),
+        ("seen_at", meta.seen_at.to_string()),
     ] {
         insert.execute((name, value))?;
     }
@@ -257,6 +280,7 @@ mod tests {
             read_at: 5,
             whole_at: 4,
             took_ms: 3,
+            seen_at: 2,
             rows: BTreeMap::from([("alias", 7), ("app_password", 2)]),
         };
         let connection = create(&path).unwrap();

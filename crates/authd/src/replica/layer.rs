@@ -11,7 +11,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::file::{Extent, File};
-use super::format::Meta;
+use super::format::{self, Meta};
 use super::outage::{Outage, Tasks, Trouble};
 use super::refresh::{LastPass, Refresher, State};
 use super::rows::{self, Kept};
@@ -363,11 +363,17 @@ fn login(connection: &Connection, _kind: Kind, name: &str) -> Result<Option<Kept
     let Some(mut kept) = rows::get_login(connection, name)? else {
         return Ok(None);
     };
-    // A domain that was switched off since the mailbox changed last counts.
     let domain = name.rsplit_once('@').map_or("", |(_, domain)| domain);
     let domain = rows::get::<DomainRow>(connection, Kind::Domain, domain)?;
-    if let (Some(row), Some(domain)) = (&mut kept.row, domain.and_then(|kept| kept.row)) {
-        row.domain_active &= domain.active;
+    if let (Some(row), Some(domain)) = (&mut kept.row, domain)
+        && let Some(active) = domain.row.map(|domain| domain.active)
+    {
+        // It was switched since the mailbox changed last. Only where the tables were gone through: a statement of
+        // the site for logins may know better than the one for domains.
+        row.domain_active = match domain.read_at >= kept.read_at && format::lists(connection, Kind::Domain)? {
+            true => active,
+            false => row.domain_active && active,
+        };
     }
     Ok(Some(kept))
 }

@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::file::{self, File};
+use super::format::Meta;
 use super::{ReplicaError, Settings, rows};
 use crate::directory::backend::{LoginRow, MailboxRow};
 use crate::directory::pages::{Kind, Listed};
@@ -126,7 +127,7 @@ pub async fn write(file: Arc<File>, settings: Settings, clock: Clock, mut answer
 pub async fn write_batch(file: &Arc<File>, settings: &Settings, clock: &Clock, batch: Vec<Answer>) -> bool {
     let (file, max_size) = (file.clone(), settings.max_size);
     let now = i64::try_from(clock.unix_millis() / 1000).unwrap_or_default();
-    let put = move || file.change(|connection, _| put(connection, &batch, now, max_size));
+    let put = move || file.change(|connection, meta| put(connection, meta, &batch, now, max_size));
     match tokio::task::spawn_blocking(put).await {
         Ok(Ok(())) => return true,
         Ok(Err(error)) => tracing::warn!(error = ::daemon::describe(&error), "writing the replica"),
@@ -137,12 +138,16 @@ pub async fn write_batch(file: &Arc<File>, settings: &Settings, clock: &Clock, b
 
 fn put(
     connection: &rusqlite::Connection,
+    meta: &mut Meta,
     batch: &[Answer],
     now: i64,
     max_size: u64,
 ) -> Result<(), ReplicaError> {
     let room = file::bytes(connection)? < max_size;
     for (kind, name, seen) in batch {
+        if room && !matches!(seen, Seen::Nothing) {
+            meta.seen_at = now;
+        }
         match seen {
             Seen::Row(row) if room => rows::put(connection, *kind, name, now, row)?,
             Seen::Mailbox(row) if room => rows::put_mailbox(connection, name, now, row)?,

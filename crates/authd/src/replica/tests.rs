@@ -23,6 +23,8 @@ enum Mode {
     Works,
     Errors,
     Hangs,
+    /// What can be asked and listed is known without the tables; rows are not.
+    NoRows,
 }
 
 struct Tables {
@@ -82,7 +84,8 @@ impl Tables {
         let mode = *self.mode.lock().unwrap();
         match mode {
             Mode::Works => Ok(self.rows.lock().unwrap().get(&(kind, key.to_owned())).cloned()),
-            Mode::Errors => Err(BackendError::Away("gone".into())),
+            Mode::NoRows if key.is_empty() => Ok(None),
+            Mode::Errors | Mode::NoRows => Err(BackendError::Away("gone".into())),
             Mode::Hangs => std::future::pending().await,
         }
     }
@@ -665,6 +668,88 @@ async fn our_own_changes_outlast_the_pass_that_runs() {
         let row = layer.login("u@d.test").await.unwrap().row.unwrap();
         assert_eq!(row.password, Secret::new("new"));
     }
+}
+
+#[tokio::test]
+async fn what_is_asked_for_during_a_pass_is_whole_too() {
+    let mut world = World::new(true);
+    world.settings.max_rows = 100_000;
+    world.many_aliases();
+    let layer = world.filled().await;
+    world.tables.hold.store(true, Ordering::SeqCst);
+    layer.request_refresh(false);
+    while !world.tables.held.load(Ordering::SeqCst) {
+        tokio::task::yield_now().await;
+    }
+    let mut served = layer.refresher.served.subscribe();
+    let request = layer.request_refresh(true);
+    world.tables.hold.store(false, Ordering::SeqCst);
+    served.wait_for(|served| *served >= request).await.unwrap();
+    assert!(layer.status().await.last.unwrap().whole);
+    // One that fails leaves the wish.
+    world.tables.mode(Mode::Errors);
+    assert!(layer.refresh(true).await.unwrap().error.is_some());
+    world.tables.mode(Mode::Works);
+    assert!(layer.refresh(false).await.unwrap().whole);
+}
+
+#[tokio::test]
+async fn statements_of_the_site_are_asked_by_a_pass() {
+    let world = World::new(false);
+    let layer = world.filled().await;
+    assert_eq!(layer.status().await.meta.unwrap().true_at(), 0);
+    assert!(layer.login("u@d.test").await.unwrap().row.is_some());
+    while layer.status().await.extent.rows.is_empty() {
+        tokio::task::yield_now().await;
+    }
+    world.clock.advance(Duration::from_secs(600));
+    pass(&layer).await;
+    // What is in it has not become newer by that.
+    let meta = layer.status().await.meta.unwrap();
+    assert_eq!((meta.true_at(), meta.read_at), (2_000_000_000, 2_000_000_600));
+    // These do not need the tables to know what they can answer.
+    world.tables.mode(Mode::NoRows);
+    world.clock.advance(Duration::from_secs(600));
+    pass(&layer).await;
+    assert!(layer.status().await.last.unwrap().error.is_some());
+    assert_eq!(layer.status().await.meta.unwrap().read_at, 2_000_000_600);
+}
+
+#[tokio::test]
+async fn a_domain_is_switched_without_its_mailboxes() {
+    let mut world = World::new(true);
+    world.settings.max_rows = 100_000;
+    world.many_aliases();
+    let domain = |active| {
+        Listed::Domain(DomainRow {
+            active,
+            backupmx: false,
+            alias_only: false,
+            transport: "virtual".into(),
+        })
+    };
+    let Listed::Mailbox(mut row) = mailbox("u@d.test", "hash") else {
+        panic!()
+    };
+    row.domain_active = false;
+    world.tables.set(Kind::Domain, "d.test", domain(false));
+    world.tables.set(Kind::Mailbox, "u@d.test", Listed::Mailbox(row));
+    let layer = world.filled().await;
+    let active = async || {
+        world.tables.mode(Mode::Errors);
+        let row = layer.login("u@d.test").await.unwrap().row.unwrap();
+        world.tables.mode(Mode::Works);
+        row.domain_active
+    };
+    assert!(!active().await);
+    // As the row of the domain alone is read again.
+    world.clock.advance(Duration::from_secs(60));
+    world.tables.set(Kind::Domain, "d.test", domain(true));
+    layer.changed(&[(Kind::Domain, "d.test")]).await;
+    assert!(active().await);
+    world.tables.set(Kind::Domain, "d.test", domain(false));
+    layer.changed(&[(Kind::Domain, "d.test")]).await;
+    assert!(!active().await);
 }
 
 #[tokio::test]
