@@ -123,6 +123,14 @@ fn refused(result: Result<(), AdminError>, with: &str) -> Result<()> {
     }
 }
 
+/// What he hears where the account of the database lacks a right.
+fn denied(result: Result<(), AdminError>, with: &str) -> Result<()> {
+    match result {
+        Err(AdminError::Denied(text)) if text.contains(with) => Ok(()),
+        other => anyhow::bail!("{other:?}, not a missing right with {with:?}"),
+    }
+}
+
 fn is_missing(result: Result<(), AdminError>) -> Result<()> {
     match result {
         Err(AdminError::NotFound(_)) => Ok(()),
@@ -335,7 +343,7 @@ fn passwords(backend: Backend) -> Result<()> {
     let made = bench.wait(admin.create_app_password(new));
     if bench.form == Form::V4_0 {
         made?;
-        bench.logged("edit_mailbox", "d.test", "alice@d.test", entries + 1)?;
+        bench.logged("add_app_password", "d.test", "alice@d.test", entries + 1)?;
         let listed = bench.wait(admin.app_passwords(&alice))?;
         ensure!(
             listed.len() == 1 && listed[0].description == "phone",
@@ -763,7 +771,7 @@ fn accounts(backend: Backend) -> Result<()> {
         server.execute("", &format!("GRANT SELECT ON {name}.* TO {account}"))?;
         let made = bench.wait(bench.admin.create_domain(DomainRecord::new(domain("d.test"))));
         if more.is_empty() {
-            refused(
+            denied(
                 made,
                 &format!("GRANT SELECT, INSERT, UPDATE, DELETE ON the database TO {account}"),
             )?;

@@ -7,8 +7,9 @@
 //! database: a SQLite file of its own, or a MySQL or MariaDB server with the tables of PostfixAdmin in any
 //! form between 2.1 and 4.x. It administers those tables for `mailctl`.
 //!
-//! When the database is away every answer is a temporary failure: never "no such user", never "wrong
-//! password". When it is back, so is the service, without a restart.
+//! When the database is away known users are answered from the replica, where it is kept and not too old; every
+//! other answer is a temporary failure: never "no such user", never "wrong password". When it is back, so is the
+//! service, without a restart.
 //!
 //! # Sockets
 //!
@@ -27,7 +28,8 @@
 //! # Signals
 //!
 //! SIGHUP reads the configuration again and opens the database anew; questions in progress end with the old
-//! one. `hash_queue_limit`, `sasl_exchange_timeout` and `run_dir` take effect at a restart.
+//! one. `hash_queue_limit`, `sasl_exchange_timeout`, `run_dir`, `[authd] socket_uids` and `[authd.compat]` take
+//! effect at a restart.
 //!
 //! # Privileges
 //!

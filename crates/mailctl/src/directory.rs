@@ -114,6 +114,12 @@ fn source(state: &DirectoryState) -> String {
         .and_then(|replica| replica.trouble.as_ref());
     let works = state.servers.iter().find(|server| server.away.is_none());
     match (trouble, works) {
+        (Some(trouble), _) if source_word(state) == "none" => {
+            format!(
+                "none: the copy cannot be used, and the database is away: {}",
+                clean(&trouble.reason)
+            )
+        }
         (Some(trouble), _) => format!(
             "replica, for {}, {} answers: {}",
             rough_duration(trouble.lasts),
@@ -123,6 +129,17 @@ fn source(state: &DirectoryState) -> String {
         (None, Some(server)) => format!("database, {}", server.name),
         (None, None) if state.servers.is_empty() => "database, a file".to_owned(),
         (None, None) => "none: no server of the database works".to_owned(),
+    }
+}
+
+/// The same in one word.
+fn source_word(state: &DirectoryState) -> &'static str {
+    let works = state.servers.is_empty() || state.servers.iter().any(|server| server.away.is_none());
+    match &state.replica {
+        Some(replica) if replica.trouble.is_some() && replica.usable => "replica",
+        Some(replica) if replica.trouble.is_some() => "none",
+        _ if works => "database",
+        _ => "none",
     }
 }
 
@@ -224,10 +241,7 @@ fn as_json(state: &DirectoryState) -> Value {
         })
     });
     json!({
-        "source": match &state.replica {
-            Some(replica) if replica.trouble.is_some() => "replica",
-            _ => "database",
-        },
+        "source": source_word(state),
         "schema": state.schema,
         "servers": servers,
         "replica": replica,
@@ -242,4 +256,53 @@ fn pass_json(pass: &ReplicaPass) -> Value {
         "rows": pass.rows,
         "error": pass.error,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use auth_api::admin::{DatabaseServer, DatabaseTrouble};
+
+    use super::*;
+
+    #[test]
+    fn what_answers_in_one_word() {
+        let server = |away| DatabaseServer {
+            name: "a".into(),
+            away,
+            error: String::new(),
+        };
+        let away = Some(Duration::from_secs(9));
+        let state = |server: Option<DatabaseServer>, replica: Option<(bool, bool)>| DirectoryState {
+            schema: "postfixadmin".into(),
+            servers: server.into_iter().collect(),
+            replica: replica.map(|(trouble, usable)| ReplicaState {
+                path: String::new(),
+                trouble: trouble.then(|| DatabaseTrouble {
+                    lasts: Duration::from_secs(9),
+                    reason: "gone".into(),
+                    answers: 0,
+                }),
+                usable,
+                read_at: 1,
+                whole_at: 1,
+                max_age: Duration::from_secs(1),
+                size: 0,
+                tables: Vec::new(),
+                last: None,
+                next: None,
+                requested: 0,
+                served: 0,
+            }),
+        };
+        for (state, word) in [
+            (state(None, None), "database"),
+            (state(Some(server(None)), Some((false, true))), "database"),
+            (state(Some(server(away)), None), "none"),
+            (state(Some(server(away)), Some((true, true))), "replica"),
+            (state(Some(server(away)), Some((true, false))), "none"),
+        ] {
+            assert_eq!(source_word(&state), word);
+            assert!(source(&state).starts_with(word), "{}", source(&state));
+        }
+    }
 }

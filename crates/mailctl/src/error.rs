@@ -130,6 +130,7 @@ impl From<AdminError> for Failure {
                 Self::bad_request(message, "use `set` in place of `add` to change what is there")
             }
             AdminError::Invalid(message) => Self::bad_request(message, ""),
+            AdminError::Denied(message) => Self::denied(message, ""),
         }
     }
 }
@@ -146,5 +147,19 @@ impl From<QueueError> for Failure {
                 "look at qmgr's log (journalctl -u postrider-qmgr) and try again",
             ),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_administrator_did_wrong_is_not_to_be_tried_later() {
+        let code = |error: AdminError| Failure::from(error).code;
+        assert_eq!(code(AdminError::Unavailable(Unavailable::new("x"))), TRY_LATER);
+        assert_eq!(code(AdminError::Denied("no INSERT".into())), DENIED);
+        assert_eq!(code(AdminError::Invalid("x".into())), BAD_REQUEST);
+        assert_eq!(code(AdminError::NotFound("x".into())), NOT_FOUND);
     }
 }

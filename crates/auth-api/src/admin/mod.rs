@@ -223,6 +223,10 @@ pub struct AliasUpdate {
     pub active: Option<bool>,
     /// Whether the mailbox of this name keeps getting its mail.
     pub keep_copy: Option<bool>,
+    /// Targets more, of the list as it is when the change is made.
+    pub add: Vec<String>,
+    /// Targets less, the same way. The mailbox of this name goes as `keep_copy` false says.
+    pub remove: Vec<String>,
 }
 
 /// Why a change was not made.
@@ -240,4 +244,7 @@ pub enum AdminError {
     /// The request makes no sense or breaks a limit; the text says what to do.
     #[error("{0}")]
     Invalid(String),
+    /// The account of the database may not do it; the text names the right that is missing.
+    #[error("{0}")]
+    Denied(String),
 }

@@ -289,6 +289,8 @@ pub fn alias_update(name: &str, update: AliasUpdate) -> pb::AliasUpdate {
         goto: update.goto.unwrap_or_default(),
         active: update.active,
         keep_copy: update.keep_copy,
+        add: update.add,
+        remove: update.remove,
     }
 }
 
@@ -298,6 +300,8 @@ impl From<pb::AliasUpdate> for (String, AliasUpdate) {
             goto: (!row.goto.is_empty()).then_some(row.goto),
             active: row.active,
             keep_copy: row.keep_copy,
+            add: row.add,
+            remove: row.remove,
         };
         (row.address, update)
     }
@@ -309,6 +313,7 @@ pub fn list_status(error: AdminError) -> tonic::Status {
         AdminError::Unavailable(error) => tonic::Status::unavailable(error.reason),
         AdminError::NotFound(text) => tonic::Status::not_found(text),
         AdminError::Exists(text) | AdminError::Invalid(text) => tonic::Status::failed_precondition(text),
+        AdminError::Denied(text) => tonic::Status::permission_denied(text),
     }
 }
 
@@ -318,6 +323,7 @@ pub fn list_error(status: &tonic::Status, otherwise: Unavailable) -> AdminError 
     match status.code() {
         tonic::Code::NotFound => AdminError::NotFound(text()),
         tonic::Code::FailedPrecondition => AdminError::Invalid(text()),
+        tonic::Code::PermissionDenied => AdminError::Denied(text()),
         _ => otherwise.into(),
     }
 }
@@ -337,6 +343,7 @@ pub fn change_response(result: Result<(), AdminError>) -> Result<pb::ChangeRespo
         Err(AdminError::NotFound(text)) => failure(Kind::NotFound, text),
         Err(AdminError::Exists(text)) => failure(Kind::Exists, text),
         Err(AdminError::Invalid(text)) => failure(Kind::Invalid, text),
+        Err(AdminError::Denied(text)) => failure(Kind::Denied, text),
         Err(AdminError::Unavailable(error)) => return Err(tonic::Status::unavailable(error.reason)),
     };
     Ok(pb::ChangeResponse { result: Some(result) })
@@ -351,6 +358,7 @@ pub fn change_result(response: pb::ChangeResponse) -> Result<(), AdminError> {
         Some(R::Failure(failure)) => Err(match failure.kind() {
             Kind::NotFound => AdminError::NotFound(failure.text),
             Kind::Exists => AdminError::Exists(failure.text),
+            Kind::Denied => AdminError::Denied(failure.text),
             Kind::Invalid | Kind::Unspecified => AdminError::Invalid(failure.text),
         }),
         None => Err(AdminError::Unavailable(Malformed("change response").into())),

@@ -81,6 +81,8 @@ pub mod failure {
         Exists = 2,
         /// The request makes no sense or breaks a limit.
         Invalid = 3,
+        /// The account of the database may not do it.
+        Denied = 4,
     }
     impl Kind {
         /// String value of the enum field names used in the ProtoBuf definition.
@@ -93,6 +95,7 @@ pub mod failure {
                 Self::NotFound => "KIND_NOT_FOUND",
                 Self::Exists => "KIND_EXISTS",
                 Self::Invalid => "KIND_INVALID",
+                Self::Denied => "KIND_DENIED",
             }
         }
         /// Creates an enum from field names used in the ProtoBuf definition.
@@ -102,6 +105,7 @@ pub mod failure {
                 "KIND_NOT_FOUND" => Some(Self::NotFound),
                 "KIND_EXISTS" => Some(Self::Exists),
                 "KIND_INVALID" => Some(Self::Invalid),
+                "KIND_DENIED" => Some(Self::Denied),
                 _ => None,
             }
         }
@@ -323,6 +327,12 @@ pub struct AliasUpdate {
     /// Whether the mailbox of this name keeps getting its mail.
     #[prost(bool, optional, tag = "4")]
     pub keep_copy: ::core::option::Option<bool>,
+    /// Targets more and less, of the list as it is when the change is made. One that is to go and is not there is
+    /// NOT_FOUND; the mailbox itself goes as `keep_copy` false says.
+    #[prost(string, repeated, tag = "5")]
+    pub add: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(string, repeated, tag = "6")]
+    pub remove: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListAdministratorsRequest {

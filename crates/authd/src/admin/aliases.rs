@@ -219,7 +219,10 @@ pub async fn update(tables: &Tables<'_>, address: &str, update: &AliasUpdate) ->
     };
     let mut row: Vec<(&str, Set)> = vec![("modified", Set::Now)];
     row.extend(update.active.map(|active| ("active", active.into())));
-    let edits = update.goto.is_some() || update.keep_copy.is_some();
+    let edits = update.goto.is_some()
+        || update.keep_copy.is_some()
+        || !update.add.is_empty()
+        || !update.remove.is_empty();
     if edits {
         let of_mailbox = tables.exists("mailbox", "username", &key.text).await?;
         row.push((
@@ -249,8 +252,19 @@ fn edited(
         Some(goto) => goto.clone(),
         None => old.targets.iter().map(|&target| target.to_owned()).collect(),
     };
-    let named = update.goto.is_some() && wanted.iter().any(|target| is_itself(target.trim(), key));
-    let keep = update.keep_copy.unwrap_or(named || had_itself);
+    for target in &update.remove {
+        let before = wanted.len();
+        wanted.retain(|old| old.trim().to_lowercase() != target.trim().to_lowercase());
+        if wanted.len() == before {
+            return Err(AdminError::NotFound(format!("{target} is no target of {key}")));
+        }
+    }
+    let of_request = update.goto.iter().flatten().chain(&update.add);
+    let named = of_request.into_iter().any(|target| is_itself(target.trim(), key));
+    wanted.extend_from_slice(&update.add);
+    let removed = update.remove.iter().any(|target| is_itself(target.trim(), key));
+    let keep_copy = update.keep_copy.or_else(|| removed.then_some(false));
+    let keep = keep_copy.unwrap_or(named || had_itself);
     // The panel of old let aliases lead to themselves; that ends with the next change of the list.
     if keep && !of_mailbox && (update.keep_copy.is_some() || named) {
         return Err(AdminError::Invalid(format!(

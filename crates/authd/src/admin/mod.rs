@@ -152,7 +152,7 @@ fn admin_error(error: DbError) -> AdminError {
     match error {
         DbError::Duplicate => AdminError::Exists("it exists already".into()),
         DbError::Conflict => AdminError::NotFound("there is no such row (any more)".into()),
-        DbError::Forbidden(reason) => AdminError::Invalid(forbidden(&reason)),
+        DbError::Forbidden(reason) => AdminError::Denied(forbidden(&reason)),
         DbError::Foreign(_) | DbError::Charset(_) => AdminError::Invalid(error.to_string()),
         DbError::Refused(reason) => AdminError::Invalid(format!("the database refused: {reason}")),
         away => AdminError::Unavailable(Unavailable::new(away.to_string())),
@@ -170,7 +170,7 @@ fn forbidden(reason: &str) -> String {
         None => "give it the right to write".to_owned(),
     };
     format!(
-        "the database account may not write ({reason}); {grant}, or name one that may in [authd.mysql] \
+        "the database account may not do this ({reason}); {grant}, or name one that may in [authd.mysql] \
          admin_user, or use the site's own panel"
     )
 }

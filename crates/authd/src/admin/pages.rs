@@ -3,13 +3,12 @@
 
 use std::collections::HashMap;
 
-use auth_api::admin::{Page, Which};
+use auth_api::admin::{AdminError, Page, Which};
 
 use super::admin_error;
 use super::sql::{Tables, records};
 use crate::database::values::text;
-use crate::database::{Arg, DbError, Value};
-use auth_api::admin::AdminError;
+use crate::database::{Arg, DbError, Dialect, Value};
 
 /// Rows of a page.
 pub const ROWS: usize = 1_000;
@@ -137,7 +136,11 @@ impl Tables<'_> {
         columns: &str,
         keys: &[String],
     ) -> Result<Vec<Vec<Value>>, AdminError> {
-        // As they are and in lower case: SQLite, and binary collations, tell them apart.
+        // As they are and in lower case: binary collations tell them apart. SQLite has no other by itself.
+        let collation = match self.dialect() {
+            Dialect::Mysql => "",
+            Dialect::Sqlite => "COLLATE NOCASE ",
+        };
         let mut wanted: Vec<Arg> = Vec::with_capacity(keys.len());
         for key in keys {
             if !self.schema.charset(table, column).holds(key) {
@@ -153,7 +156,7 @@ impl Tables<'_> {
             return Ok(Vec::new());
         }
         let sql = format!(
-            "SELECT DISTINCT `{column}`, {columns} FROM <{table}> WHERE `{column}` IN ({})",
+            "SELECT DISTINCT `{column}`, {columns} FROM <{table}> WHERE `{column}` {collation}IN ({})",
             marks(wanted.len())
         );
         self.select(&sql, wanted).await.map_err(admin_error)

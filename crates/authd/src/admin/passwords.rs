@@ -106,7 +106,13 @@ pub async fn create_app(
         tables.hold("mailbox", "username", &key),
         tables.insert(APP_PASSWORDS, row),
     ];
-    Ok(app_change("add", &new.address, key, statements))
+    Ok(app_change(
+        "add",
+        "add_app_password",
+        &new.address,
+        key,
+        statements,
+    ))
 }
 
 pub async fn delete_app(tables: &Tables<'_>, address: &Address, id: i64) -> Result<Change, AdminError> {
@@ -118,7 +124,8 @@ pub async fn delete_app(tables: &Tables<'_>, address: &Address, id: i64) -> Resu
     }
     let sql = "DELETE FROM <mailbox_app_password> WHERE `id` = ? AND `username` = ?";
     let delete = tables.statement(sql, vec![id.into(), key.as_str().into()]).one();
-    Ok(app_change("delete", address, key, vec![delete]))
+    // The panel has no word for it; to it that is a change of the mailbox.
+    Ok(app_change("delete", "edit_mailbox", address, key, vec![delete]))
 }
 
 fn check_app_table(tables: &Tables<'_>) -> Result<(), AdminError> {
@@ -127,10 +134,15 @@ fn check_app_table(tables: &Tables<'_>) -> Result<(), AdminError> {
         .map_err(|_| AdminError::Invalid("app passwords need the tables of PostfixAdmin 4".into()))
 }
 
-/// The panel's log has no word for app passwords; to it they are a change of the mailbox.
-fn app_change(action: &'static str, address: &Address, key: String, statements: Vec<Statement>) -> Change {
+fn app_change(
+    action: &'static str,
+    logged: &'static str,
+    address: &Address,
+    key: String,
+    statements: Vec<Statement>,
+) -> Change {
     let domain = address.domain().as_str();
-    Change::new("app_password", action, "edit_mailbox", domain, key, statements)
+    Change::new("app_password", action, logged, domain, key, statements)
 }
 
 #[cfg(test)]

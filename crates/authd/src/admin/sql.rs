@@ -111,6 +111,11 @@ impl<'a> Tables<'a> {
         })
     }
 
+    /// Which SQL the database speaks.
+    pub fn dialect(&self) -> Dialect {
+        self.database.dialect()
+    }
+
     /// The rows of a query.
     pub async fn select(&self, sql: &str, args: Vec<Arg>) -> Result<Vec<Vec<Value>>, DbError> {
         self.database.select(&self.sql(sql), args).await

@@ -518,3 +518,47 @@ async fn a_large_domain_goes_with_what_hangs_on_its_addresses() {
         assert_eq!(found, [left.to_string()], "{table}");
     }
 }
+
+#[tokio::test]
+async fn targets_come_and_go_in_the_list_as_it_is() {
+    let bench = Bench::new().await;
+    bench.mailbox("alice@d.test").await.unwrap();
+    bench
+        .alias("team@d.test", &["a@x.test", "b@x.test"])
+        .await
+        .unwrap();
+    let edit = |name: &str, add: &[&str], remove: &[&str]| {
+        let texts = |items: &[&str]| items.iter().map(|&item| item.to_owned()).collect();
+        let update = AliasUpdate {
+            add: texts(add),
+            remove: texts(remove),
+            ..AliasUpdate::default()
+        };
+        bench.admin.update_alias(name.to_owned(), update)
+    };
+    // Each knows nothing of the other: none is lost.
+    let (first, second) = tokio::join!(
+        edit("team@d.test", &["c@x.test"], &["A@X.test"]),
+        edit("team@d.test", &["d@x.test"], &[])
+    );
+    first.unwrap();
+    second.unwrap();
+    let goto = bench
+        .rows("SELECT goto FROM alias WHERE address = 'team@d.test'")
+        .await;
+    let mut targets: Vec<&str> = goto[0].split(',').collect();
+    targets.sort_unstable();
+    assert_eq!(targets, ["b@x.test", "c@x.test", "d@x.test"]);
+    assert!(matches!(
+        edit("team@d.test", &[], &["a@x.test"]).await,
+        Err(AdminError::NotFound(_))
+    ));
+    assert!(is_invalid(
+        &edit("team@d.test", &[], &["b@x.test", "c@x.test", "d@x.test"]).await
+    ));
+    edit("alice@d.test", &["far@x.test"], &["alice@d.test"])
+        .await
+        .unwrap();
+    let of_alice = "SELECT goto FROM alias WHERE address = 'alice@d.test'";
+    assert_eq!(bench.rows(of_alice).await, ["far@x.test"]);
+}
