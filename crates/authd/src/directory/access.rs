@@ -92,7 +92,8 @@ fn name_keys(name: &str) -> Vec<String> {
         .collect()
 }
 
-/// The name and its parents where it has one, the address, and the address with octets (IPv6: groups) cut from the right.
+/// The name and its parents where it has one, the address, and the address with octets (IPv6: groups) cut
+/// from the right.
 fn client_keys(client: &Client) -> Vec<String> {
     let mut keys = name_keys(client.name.to_lowercase().trim_end_matches('.'));
     match client.address.map(|ip| ip.to_canonical()) {

@@ -138,8 +138,8 @@ impl Ask<'_> {
         Ok(self.targets("alias", key, found))
     }
 
-    /// Asks for the aliases of some addresses that will be wanted next, and for their mailboxes where the domain
-    /// is known to have some: all together, for what is asked one by one afterwards.
+    /// Asks for the aliases of some addresses that will be wanted next, and for their mailboxes where the
+    /// domain is known to have some: all together, for what is asked one by one afterwards.
     pub async fn expect(&mut self, addresses: &[Address]) {
         let backend = &*self.directory.backend;
         let mut aliases: Vec<(String, bool)> = Vec::with_capacity(addresses.len());
@@ -191,9 +191,9 @@ impl Ask<'_> {
         Ok(None)
     }
 
-    /// The active mailbox of an address, wherever its domain has it: its own row (a site may have left one from
-    /// before the domain mirrored another), else that of the same user in the mirrored domain. For each key
-    /// both are asked before the next key, as with two tables in virtual_mailbox_maps.
+    /// The active mailbox of an address, wherever its domain has it: its own row (a site may have left one
+    /// from before the domain mirrored another), else that of the same user in the mirrored domain. For each
+    /// key both are asked before the next key, as with two tables in virtual_mailbox_maps.
     pub async fn mailbox_here(
         &mut self,
         address: &Address,

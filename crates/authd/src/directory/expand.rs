@@ -230,7 +230,8 @@ impl Run<'_> {
     }
 
     /// Asks the rows about one address, in order: alias and mailbox of the exact address and of the one
-    /// without extension, each here and in the mirrored domain, names without a domain, catch-all, postmaster.
+    /// without extension, each here and in the mirrored domain, names without a domain, catch-all,
+    /// postmaster.
     async fn next(&mut self, address: &Address) -> Result<Next, DirectoryError> {
         let info = self.ask.domain(address.domain()).await?;
         match info.kind {
@@ -268,8 +269,8 @@ impl Run<'_> {
         Ok(Next::Final(self.end(address).await?))
     }
 
-    /// The rows of one user, exact and then without extension: for each key those of `address`, under which he
-    /// was reached, and of the same user in the mirrored domain, `homes`.
+    /// The rows of one user, exact and then without extension: for each key those of `address`, under which
+    /// he was reached, and of the same user in the mirrored domain, `homes`.
     async fn user(
         &mut self,
         homes: &[Address],

@@ -220,7 +220,9 @@ async fn limits() {
     );
     // A thousand who are reached through a mirrored domain, and forward their mail.
     let mirrored = (0..1000).fold(site().alias_domain("m.test", "d.test"), |memory, i| {
-        memory.alias(&format!("u{i}@d.test"), &format!("u{i}@away.test"))
+        memory
+            .alias(&format!("u{i}@d.test"), &format!("f{i}@d.test"))
+            .alias(&format!("f{i}@d.test"), &format!("u{i}@away.test"))
     });
     let members: Vec<String> = (0..1000).map(|i| format!("u{i}@m.test")).collect();
     let mirrored = mirrored.alias("big@d.test", &members.join(","));
