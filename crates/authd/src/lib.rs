@@ -28,7 +28,7 @@
 //! # Signals
 //!
 //! SIGHUP reads the configuration again and opens the database anew; questions in progress end with the old
-//! one. `hash_queue_limit`, `sasl_exchange_timeout`, `run_dir`, `[authd] socket_uids` and `[authd.compat]` take
+//! one. `hash_queue_limit`, `sasl_exchange_timeout`, `run_dir`, `[authd.socket_uids]` and `[authd.compat]` take
 //! effect at a restart.
 //!
 //! # Privileges

@@ -13,8 +13,8 @@ use crate::convert::Malformed;
 use crate::convert::admin::list_error;
 use crate::{ADMIN_TIMEOUT, Unavailable};
 
-/// The rows of a list. Nothing is asked before the first is; who drops it before its end gives up the rest. No
-/// more of it is in memory than the connection holds in flight.
+/// The rows of a list. Nothing is asked before the first is; who drops it before its end gives up the rest.
+/// No more of it is in memory than the connection holds in flight.
 pub struct Rows<T>(BoxStream<'static, Result<T, AdminError>>);
 
 impl<T: Send + 'static> Rows<T> {

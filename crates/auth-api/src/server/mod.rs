@@ -164,8 +164,8 @@ pub trait Exchange: Send + 'static {
     fn step(&mut self, response: Option<Secret>) -> impl Future<Output = LoginStep> + Send;
 }
 
-/// What PostfixAdmin does. Lists come in pages, ordered by their key: the first without `after`, each further one
-/// after what the one before said.
+/// What PostfixAdmin does. Lists come in pages, ordered by their key: the first without `after`, each further
+/// one after what the one before said.
 pub trait Admin: Send + Sync + 'static {
     /// All domains, or one.
     fn domains(

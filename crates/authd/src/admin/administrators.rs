@@ -36,7 +36,8 @@ pub async fn list(
     let mut owned: BTreeMap<String, Vec<String>> = BTreeMap::new();
     if !keys.is_empty() {
         let sql = format!(
-            "SELECT `username`, `domain`, `active` FROM <domain_admins> WHERE `username` IN ({}) ORDER BY `domain`",
+            "SELECT `username`, `domain`, `active` FROM <domain_admins> WHERE `username` IN ({}) \
+             ORDER BY `domain`",
             marks(keys.len())
         );
         for row in tables.select(&sql, keys).await.map_err(admin_error)? {

@@ -1,7 +1,7 @@
 //! What goes with a domain.
 //!
-//! Rows are deleted by their keys, in pages. A condition about the end of a key (`%@domain`) uses no index: it
-//! would read whole tables, and hold every row of them until the end.
+//! Rows are deleted by their keys, in pages. A condition about the end of a key (`%@domain`) uses no index:
+//! it would read whole tables, and hold every row of them until the end.
 
 use auth_api::admin::{AdminError, Which};
 use mail_types::Domain;
@@ -12,8 +12,8 @@ use super::sql::{Change, Tables};
 use crate::database::values::text;
 use crate::database::{Arg, Statement};
 
-/// Tables whose rows name their domain, with the tables that have rows by the same key. The notifications first:
-/// they refer to vacation.
+/// Tables whose rows name their domain, with the tables that have rows by the same key. The notifications
+/// first: they refer to vacation.
 const TABLES: [(Source<'_>, &[(&str, &str)]); 3] = [
     (
         source("vacation", "email"),

@@ -131,6 +131,7 @@ pub async fn create(
         MaildirLayout::DomainAddress => format!("{domain}/{key}/"),
         MaildirLayout::Address => format!("{key}/"),
     };
+    tables.check_text("mailbox", "maildir", &maildir)?;
     let password = password.cloned().unwrap_or_else(|| Secret::new(""));
     let row = vec![
         ("username", key.as_str().into()),
@@ -287,6 +288,7 @@ pub async fn delete(tables: &Tables<'_>, address: &Address) -> Result<Change, Ad
         ("fetchmail", "mailbox"),
         ("mailbox_app_password", "username"),
         ("totp_exception_address", "username"),
+        ("dkim_signing", "author"),
         ("alias", "address"),
     ];
     statements.extend(

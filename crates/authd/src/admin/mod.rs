@@ -117,10 +117,18 @@ impl AdminService {
                     // The panel may have been upgraded under us.
                     panel.forget_schema();
                 }
+                if let DbError::Away(_) = &error {
+                    // Its commit may have been made all the same.
+                    site.changed();
+                }
                 return Some(Err(admin_error(error)));
             }
         }
+<<<<<<< ours
         site.changed(object, action, &key).await;
+=======
+        site.changed();
+>>>>>>> theirs
         tracing::info!(object, action, key, "changed by an administrator");
         let kind = events::authd::Kind::AdminChanged {
             object: object.to_owned(),

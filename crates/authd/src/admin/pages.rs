@@ -1,5 +1,5 @@
-//! Tables in pages: each begins where the one before ended in the order of the key, so that no list is whole in
-//! memory and no question grows with the table.
+//! Tables in pages: each begins where the one before ended in the order of the key, so that no list is whole
+//! in memory and no question grows with the table.
 
 use std::collections::HashMap;
 
@@ -127,8 +127,8 @@ impl Tables<'_> {
         Ok(rows.iter().filter_map(read).collect())
     }
 
-    /// The rows of a table that have these keys: the key, and these other columns. None where there is no such
-    /// column.
+    /// The rows of a table that have these keys: the key, and these other columns. None where there is no
+    /// such column.
     pub async fn among(
         &self,
         table: &str,

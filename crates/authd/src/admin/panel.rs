@@ -33,7 +33,8 @@ pub async fn fetchmail(
         Which::One(mailbox) => Some(("LOWER(`mailbox`) = ?".to_owned(), mailbox.to_lowercase().into())),
     };
     let columns = format!(
-        "`mailbox`, `src_server`, `src_user`, CAST(`protocol` AS CHAR), `poll_time`, {}, CAST({} AS CHAR), {}",
+        "`mailbox`, `src_server`, `src_user`, CAST(`protocol` AS CHAR), `poll_time`, {}, \
+         CAST({} AS CHAR), {}",
         tables.column("fetchmail", "active", "1"),
         tables.column("fetchmail", "date", "''"),
         tables.column("fetchmail", "returned_text", "''"),

@@ -562,3 +562,22 @@ async fn targets_come_and_go_in_the_list_as_it_is() {
     let of_alice = "SELECT goto FROM alias WHERE address = 'alice@d.test'";
     assert_eq!(bench.rows(of_alice).await, ["far@x.test"]);
 }
+
+#[tokio::test]
+async fn a_mailbox_takes_its_dkim_signing_along() {
+    let bench = Bench::new().await;
+    bench.mailbox("alice@d.test").await.unwrap();
+    let site = bench.sites.current();
+    let key = "INSERT INTO dkim (domain_name, description, selector, private_key, public_key) \
+               VALUES ('d.test', '', 's', '', '')";
+    let author = "INSERT INTO dkim_signing (author, dkim_id) SELECT 'alice@d.test', id FROM dkim";
+    let rows = [key, author].map(|sql| Statement::new(sql, vec![]));
+    site.panel()
+        .unwrap()
+        .database()
+        .transaction(rows.into())
+        .await
+        .unwrap();
+    bench.admin.delete_mailbox(address("alice@d.test")).await.unwrap();
+    assert!(bench.rows("SELECT author FROM dkim_signing").await.is_empty());
+}
