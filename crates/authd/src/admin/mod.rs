@@ -119,16 +119,12 @@ impl AdminService {
                 }
                 if let DbError::Away(_) = &error {
                     // Its commit may have been made all the same.
-                    site.changed();
+                    site.changed(object, action, &key).await;
                 }
                 return Some(Err(admin_error(error)));
             }
         }
-<<<<<<< ours
         site.changed(object, action, &key).await;
-=======
-        site.changed();
->>>>>>> theirs
         tracing::info!(object, action, key, "changed by an administrator");
         let kind = events::authd::Kind::AdminChanged {
             object: object.to_owned(),
