@@ -6,6 +6,7 @@
 
 #[cfg(test)]
 mod tests;
+mod together;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -61,13 +62,14 @@ impl Column {
         }
     }
 
-    fn sql(self, dialect: Dialect, schema: &Schema, table: &str) -> String {
+    /// Its SQL; `of` is what stands before the names of the table's columns.
+    fn sql(self, dialect: Dialect, schema: &Schema, table: &str, of: &str) -> String {
         let Self { name, time, absent } = self;
         match (schema.has(table, name), time, dialect) {
             (false, ..) => absent.to_owned(),
-            (true, false, _) => format!("`{name}`"),
-            (true, true, Dialect::Mysql) => format!("UNIX_TIMESTAMP(`{name}`)"),
-            (true, true, Dialect::Sqlite) => format!("CAST(strftime('%s', `{name}`) AS INTEGER)"),
+            (true, false, _) => format!("{of}`{name}`"),
+            (true, true, Dialect::Mysql) => format!("UNIX_TIMESTAMP({of}`{name}`)"),
+            (true, true, Dialect::Sqlite) => format!("CAST(strftime('%s', {of}`{name}`) AS INTEGER)"),
         }
     }
 }
@@ -101,7 +103,7 @@ impl Question {
         let mut sql = format!("SELECT `{}`", self.key);
         for column in self.columns {
             sql.push_str(", ");
-            sql.push_str(&column.sql(dialect, schema, self.table));
+            sql.push_str(&column.sql(dialect, schema, self.table, ""));
         }
         sql.push_str(&format!(" FROM `{}` WHERE ", schema.table(self.table)));
         let mut args = Vec::new();
@@ -145,6 +147,26 @@ struct Statements {
     schema: Option<Arc<Schema>>,
     /// For each question and number of keys.
     texts: HashMap<(Question, usize), Arc<Statement>>,
+    /// Those about several tables.
+    joined: HashMap<Vec<Question>, Arc<Statement>>,
+}
+
+impl Statements {
+    fn are_for(&self, schema: &Arc<Schema>) -> bool {
+        self.schema
+            .as_ref()
+            .is_some_and(|known| Arc::ptr_eq(known, schema))
+    }
+
+    /// Forgets those of other columns.
+    fn make_for(&mut self, schema: &Arc<Schema>) {
+        if !self.are_for(schema) {
+            *self = Self {
+                schema: Some(schema.clone()),
+                ..Self::default()
+            };
+        }
+    }
 }
 
 /// A question by key as it goes to the database.
@@ -153,6 +175,17 @@ struct Statement {
     args: Vec<Arg>,
     /// What the column with the key can hold.
     charset: Charset,
+}
+
+impl Statement {
+    /// About several tables: who asks knows what their columns can hold.
+    fn joined(sql: String) -> Self {
+        Self {
+            sql,
+            args: Vec::new(),
+            charset: Charset::Unicode,
+        }
+    }
 }
 
 impl Keyed {
@@ -257,13 +290,9 @@ impl Keyed {
 
     /// The text of a question for so many keys.
     fn statement(&self, schema: &Arc<Schema>, question: &Question, places: usize) -> Arc<Statement> {
-        let made_for = |statements: &Statements| {
-            let schema_of = statements.schema.as_ref();
-            schema_of.is_some_and(|known| Arc::ptr_eq(known, schema))
-        };
         {
             let statements = self.statements.read().unwrap_or_else(PoisonError::into_inner);
-            if made_for(&statements)
+            if statements.are_for(schema)
                 && let Some(statement) = statements.texts.get(&(*question, places))
             {
                 return statement.clone();
@@ -281,12 +310,7 @@ impl Keyed {
             charset: schema.charset(question.table, question.key),
         });
         let mut statements = self.statements.write().unwrap_or_else(PoisonError::into_inner);
-        if !made_for(&statements) {
-            *statements = Statements {
-                schema: Some(schema.clone()),
-                texts: HashMap::new(),
-            };
-        }
+        statements.make_for(schema);
         statements.texts.insert((*question, places), statement.clone());
         statement
     }

@@ -1,7 +1,7 @@
 //! Credentials that were verified a moment ago, so that a mail program which opens ten connections costs one
 //! hash. An entry is bound to the stored hash: a changed row is a miss.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 /// How long an entry holds.
 const LIFETIME: Duration = Duration::from_secs(300);
 /// Most entries.
-const MOST: usize = 10_000;
+const MOST: usize = 50_000;
 
 /// The keyed digest of a login, its stored hash and the password that fits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -21,7 +21,15 @@ pub struct Proof([u8; 32]);
 /// The entries, under a key of this process.
 pub struct Verified {
     key: Zeroizing<[u8; 32]>,
-    entries: Mutex<HashMap<Proof, Instant>>,
+    entries: Mutex<Entries>,
+}
+
+#[derive(Default)]
+struct Entries {
+    /// Until when each holds.
+    until: HashMap<Proof, Instant>,
+    /// In the order in which they end; one that was renewed stands here more than once.
+    order: VecDeque<(Proof, Instant)>,
 }
 
 impl Verified {
@@ -48,19 +56,25 @@ impl Verified {
     /// Whether the proof was found good lately.
     pub fn knows(&self, proof: Proof, now: Instant) -> bool {
         let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        entries.get(&proof).is_some_and(|until| now < *until)
+        entries.until.get(&proof).is_some_and(|until| now < *until)
     }
 
-    /// Remembers a proof.
+    /// Remembers a proof; where there are too many, the oldest goes.
     pub fn remember(&self, proof: Proof, now: Instant) {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        if entries.len() >= MOST {
-            entries.retain(|_, until| now < *until);
+        let entries = &mut *entries;
+        while let Some((oldest, until)) = entries.order.front() {
+            if now < *until && entries.order.len() < MOST {
+                break;
+            }
+            if entries.until.get(oldest) == Some(until) {
+                entries.until.remove(oldest);
+            }
+            entries.order.pop_front();
         }
-        // Still full: more users than entries; the rest are hashed each time.
-        if entries.len() < MOST {
-            entries.insert(proof, now + LIFETIME);
-        }
+        let until = now + LIFETIME;
+        entries.until.insert(proof, until);
+        entries.order.push_back((proof, until));
     }
 }
 
@@ -90,5 +104,31 @@ mod tests {
             Verified::new([2; 32]).proof("u", &Secret::new("s"), &Secret::new("p")),
             proof("u", "s", "p")
         );
+    }
+
+    #[test]
+    fn the_oldest_goes() {
+        let verified = Verified::new([1; 32]);
+        let now = Instant::now();
+        let proof = |number: usize| verified.proof(&number.to_string(), &Secret::new("s"), &Secret::new("p"));
+        for number in 0..=MOST {
+            verified.remember(proof(number), now);
+        }
+        assert!(
+            !verified.knows(proof(0), now)
+                && verified.knows(proof(1), now)
+                && verified.knows(proof(MOST), now)
+        );
+        // One that was renewed holds on, and those that are over leave room.
+        verified.remember(proof(1), now + Duration::from_secs(1));
+        verified.remember(proof(2), now + LIFETIME);
+        let later = now + LIFETIME;
+        assert!(
+            verified.knows(proof(1), later)
+                && verified.knows(proof(2), later)
+                && !verified.knows(proof(3), later)
+        );
+        let entries = verified.entries.lock().unwrap();
+        assert_eq!((entries.until.len(), entries.order.len()), (2, 2));
     }
 }

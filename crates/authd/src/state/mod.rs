@@ -2,7 +2,7 @@
 //! keys for SCRAM, who uses which mechanism. Losing it loses no mail and locks nobody out.
 //!
 //! One thread owns the file. Writes are queued without waiting, and done in batches; a read waits for the
-//! writes before it.
+//! writes before it, but for the one of each login, which has a thread of its own.
 
 mod tables;
 #[cfg(test)]
@@ -81,8 +81,6 @@ type Read = Box<dyn FnOnce(&Connection) + Send>;
 enum Command {
     Write(Write),
     Read(Read),
-    /// A read that does not wait for the writes before it.
-    Peek(Read),
     Stop,
 }
 
@@ -90,6 +88,8 @@ enum Command {
 #[derive(Debug)]
 pub struct State {
     commands: SyncSender<Command>,
+    /// For a thread that only reads, so that nobody waits for a batch of writes.
+    peeks: SyncSender<Read>,
     thread: Mutex<Option<JoinHandle<()>>>,
     /// Whether the last write found the queue full.
     full: AtomicBool,
@@ -107,6 +107,15 @@ impl State {
             }
             other => other,
         }?;
+        let reader = tables::connect_reader(path, BUSY).map_err(|source| StateError::Sqlite {
+            path: path.to_owned(),
+            source,
+        })?;
+        let (peeks, peeked) = sync_channel::<Read>(QUEUE);
+        std::thread::Builder::new()
+            .name("authd-peek".to_owned())
+            .spawn(move || peeked.iter().for_each(|read| read(&reader)))
+            .map_err(StateError::Thread)?;
         let (commands, queue) = sync_channel(QUEUE);
         let thread = std::thread::Builder::new()
             .name("authd-state".to_owned())
@@ -114,6 +123,7 @@ impl State {
             .map_err(StateError::Thread)?;
         Ok(Self {
             commands,
+            peeks,
             thread: Mutex::new(Some(thread)),
             full: AtomicBool::new(false),
             recent: Mutex::default(),
@@ -156,7 +166,11 @@ impl State {
             return true;
         }
         let work = move |db: &Connection| tables::is_known(db, &key.0, &key.1, now);
-        self.ask(Command::Peek, work).await.unwrap_or(false)
+        let (read, waiting) = prepare(work);
+        if self.peeks.try_send(read).is_err() {
+            return false;
+        }
+        waiting.await.is_ok_and(|known| known.unwrap_or(false))
     }
 
     /// Reads, after the writes that were queued before.
@@ -164,20 +178,9 @@ impl State {
         &self,
         work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, ReadError> {
-        self.ask(Command::Read, work).await
-    }
-
-    async fn ask<T: Send + 'static>(
-        &self,
-        command: fn(Read) -> Command,
-        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
-    ) -> Result<T, ReadError> {
-        let (answer, waiting) = oneshot::channel();
-        let read: Read = Box::new(move |connection| {
-            let _ = answer.send(work(connection));
-        });
+        let (read, waiting) = prepare(work);
         self.commands
-            .try_send(command(read))
+            .try_send(Command::Read(read))
             .map_err(|_| ReadError::Busy)?;
         Ok(waiting.await.map_err(|_| ReadError::Busy)??)
     }
@@ -206,6 +209,17 @@ impl State {
             let _ = thread.join();
         }
     }
+}
+
+/// A read for one of the threads, and where its answer comes.
+fn prepare<T: Send + 'static>(
+    work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+) -> (Read, oneshot::Receiver<rusqlite::Result<T>>) {
+    let (answer, waiting) = oneshot::channel();
+    let read: Read = Box::new(move |connection| {
+        let _ = answer.send(work(connection));
+    });
+    (read, waiting)
 }
 
 /// Opens the file and makes its tables.
@@ -300,7 +314,6 @@ impl Worker {
                         deadline = deadline.or_else(|| Some(Instant::now() + GATHER));
                     }
                     Ok(Command::Read(work)) => read = Some(work),
-                    Ok(Command::Peek(work)) => work(&self.connection),
                     Ok(Command::Stop) | Err(RecvTimeoutError::Disconnected) => stop = true,
                     Err(RecvTimeoutError::Timeout) => break,
                 }
