@@ -13,6 +13,10 @@ use crate::directory::backend::LoginRow;
 const APP_PASSWORDS: usize = 64;
 /// Most shapes of stored passwords that decoys have.
 const SHAPES: usize = 16;
+/// What the earlier rows count for with each row that is seen: about the last hundred decide.
+const FADES: f64 = 0.99;
+/// A shape that counts for less is forgotten: no row of it was seen in some hundreds.
+const FORGOTTEN: f64 = 0.5;
 
 /// One stored password.
 #[derive(Debug, Clone)]
@@ -26,14 +30,22 @@ pub struct Candidate {
 }
 
 /// Columns of each shape that real rows had of late: unknown users are checked against one of them (and never
-/// fit). Which one depends on the name alone, so that one name always costs the same, as a real one does.
+/// fit). Which one depends on the name and on how many rows have which shape, so that a name costs what it cost a
+/// moment ago, as a real one does, and unknown names together cost what real ones do.
 #[derive(Debug)]
 pub struct Decoys {
     key: hmac::Key,
-    /// The shape that was seen last is the last.
-    shapes: Vec<(String, Candidate)>,
+    shapes: Vec<Shape>,
     /// Whether the one that is there was made for it: no real row was seen.
     made: bool,
+}
+
+#[derive(Debug)]
+struct Shape {
+    name: String,
+    /// How many rows had it of late, fading.
+    weight: f64,
+    decoy: Candidate,
 }
 
 impl Decoys {
@@ -41,14 +53,18 @@ impl Decoys {
     pub fn new(secret: &[u8], column: Secret) -> Result<Self, FormatError> {
         let text = column.expose_str().unwrap_or_default();
         let stored = Stored::parse(text, Unmarked::REFUSED)?.decoy();
-        let candidate = Candidate {
+        let decoy = Candidate {
             means: Means::Mailbox,
             column,
             stored,
         };
         Ok(Self {
             key: hmac::Key::new(hmac::HMAC_SHA256, secret),
-            shapes: vec![(candidate.stored.shape(), candidate)],
+            shapes: vec![Shape {
+                name: decoy.stored.shape(),
+                weight: 1.0,
+                decoy,
+            }],
             made: true,
         })
     }
@@ -62,33 +78,54 @@ impl Decoys {
         if std::mem::take(&mut self.made) {
             self.shapes.clear();
         }
-        let shape = real.stored.shape();
-        let seen = match self.shapes.iter().position(|(known, _)| *known == shape) {
-            Some(at) => self.shapes.remove(at),
-            None => {
-                if self.shapes.len() >= SHAPES {
-                    self.shapes.remove(0);
-                }
-                let decoy = Candidate {
+        self.shapes.iter_mut().for_each(|shape| shape.weight *= FADES);
+        let name = real.stored.shape();
+        match self.shapes.iter_mut().find(|shape| shape.name == name) {
+            Some(known) => known.weight += 1.0,
+            None => self.shapes.push(Shape {
+                name,
+                weight: 1.0,
+                decoy: Candidate {
                     means: Means::Mailbox,
                     column: real.column.clone(),
                     stored: real.stored.decoy(),
-                };
-                (shape, decoy)
+                },
+            }),
+        }
+        self.shapes.retain(|shape| shape.weight >= FORGOTTEN);
+        if self.shapes.len() > SHAPES {
+            let rarest = self
+                .shapes
+                .iter()
+                .map(|shape| shape.weight)
+                .fold(f64::INFINITY, f64::min);
+            if let Some(at) = self.shapes.iter().position(|shape| shape.weight <= rarest) {
+                self.shapes.remove(at);
             }
-        };
-        self.shapes.push(seen);
+        }
     }
 
-    /// What a login without a row, or with a locked one, is checked against. A shape that comes or goes moves
-    /// only the names that fall to it.
+    /// What a login without a row, or with a locked one, is checked against: a draw in which each shape has as
+    /// many lots as it has weight (weighted rendezvous hashing), so that a change of the weights moves few names.
     pub fn pick(&self, login: &str) -> Vec<Candidate> {
-        let draw = |shape: &str| hmac::sign(&self.key, format!("decoy {shape}\0{login}").as_bytes());
-        let drawn = self
+        let scored = self
             .shapes
             .iter()
-            .max_by_key(|(shape, _)| draw(shape).as_ref().to_vec());
-        drawn.map(|(_, decoy)| decoy.clone()).into_iter().collect()
+            .map(|shape| (shape.weight / self.exponential(&shape.name, login), shape));
+        let drawn = scored.max_by(|(one, _), (other, _)| one.total_cmp(other));
+        drawn.map(|(_, shape)| shape.decoy.clone()).into_iter().collect()
+    }
+
+    /// A number that is exponentially distributed over names, and always the same for one.
+    fn exponential(&self, shape: &str, login: &str) -> f64 {
+        let tag = hmac::sign(&self.key, format!("decoy {shape}\0{login}").as_bytes());
+        let bits = tag
+            .as_ref()
+            .first_chunk::<4>()
+            .map_or(0, |bytes| u32::from_be_bytes(*bytes));
+        // Between 0 and 1, and never one of them.
+        let uniform = (f64::from(bits) + 0.5) / (f64::from(u32::MAX) + 1.0);
+        -uniform.ln()
     }
 }
 
@@ -279,15 +316,45 @@ mod tests {
         shapes.sort_unstable();
         shapes.dedup();
         assert_eq!(shapes.len(), 3, "{shapes:?}");
-        // Whoever logs in meanwhile changes nothing.
+        // Whoever logs in meanwhile moves hardly a name.
         for column in [MD5, &costly, &sha2, MD5] {
             decoys.learn(&[candidate(column)]);
-            assert_eq!(draw(&decoys), before);
         }
+        let moved = |decoys: &Decoys| {
+            draw(decoys)
+                .iter()
+                .zip(&before)
+                .filter(|(now, then)| now != then)
+                .count()
+        };
+        assert!(moved(&decoys) <= 10, "{}", moved(&decoys));
+        let settled = draw(&decoys);
+        assert_eq!(draw(&decoys), settled);
         for rounds in 10_000..10_100 {
             decoys.learn(&[candidate(&format!("$6$rounds={rounds}$salt${}", "a".repeat(86)))]);
         }
         assert_eq!(decoys.shapes.len(), SHAPES);
+    }
+
+    /// Names that are not there cost together what those cost that are.
+    #[test]
+    fn decoys_are_as_frequent_as_the_shapes_of_rows() {
+        const MD5: &str = "$1$ab$.ThsTrbyIbEahEdE8LNwj1";
+        let sha2 = format!("$6$salt${}", "a".repeat(86));
+        let mut decoys = decoys();
+        let share = |decoys: &Decoys| {
+            let of = |number: usize| decoys.pick(&format!("u{number}@d.test"))[0].stored.scheme();
+            (0..1_000).filter(|number| of(*number) == "MD5-CRYPT").count()
+        };
+        for number in 0..1_000 {
+            decoys.learn(&[candidate(if number % 4 == 0 { MD5 } else { &sha2 })]);
+        }
+        assert!((200..300).contains(&share(&decoys)), "{}", share(&decoys));
+        // All were hashed anew: what nobody has any more is nobody's decoy.
+        for _ in 0..600 {
+            decoys.learn(&[candidate(&sha2)]);
+        }
+        assert_eq!((share(&decoys), decoys.shapes.len()), (0, 1));
     }
 
     #[test]
