@@ -116,6 +116,8 @@ pub struct LoginExplanation {
     pub verdict: String,
     /// Whether the right secret would be let in.
     pub possible: bool,
+    /// Whether it is only for now that nobody would be let in: the answer is a temporary failure.
+    pub temporary: bool,
     /// What came of the password that was given.
     pub tried: Option<String>,
 }
@@ -160,6 +162,10 @@ pub struct FailureRecord {
     /// When they are forgotten, seconds since 1970.
     pub forgotten: u64,
 }
+
+/// Most rows of a list of [`MechanismUsage`]; the mechanisms that need passwords in clear come first, so that none of
+/// those is missing before all others are.
+pub const MOST_USAGE_ROWS: usize = 20_000;
 
 /// How often somebody logged in with a mechanism.
 #[derive(Debug, Clone, PartialEq, Eq)]

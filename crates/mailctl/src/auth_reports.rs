@@ -1,6 +1,6 @@
 //! `mailctl auth failures|unban|mechanisms`: what authd remembers of logins.
 
-use auth_api::sasl::{FailureRecord, MechanismUsage};
+use auth_api::sasl::{FailureRecord, MOST_USAGE_ROWS, MechanismUsage};
 use serde::Serialize;
 
 use crate::error::Failure;
@@ -125,11 +125,18 @@ pub(crate) async fn mechanisms(weak: bool, session: &Session) -> Result<(), Fail
         .mechanism_usage()
         .await
         .map_err(|error| away(&error))?;
-    let rows: Vec<UsageRow> = usage
+    let whole = usage.len() < MOST_USAGE_ROWS;
+    let mut rows: Vec<UsageRow> = usage
         .into_iter()
         .map(UsageRow::from)
         .filter(|row| row.weak || !weak)
         .collect();
+    rows.sort_by(|a, b| (&a.account, &a.mechanism, &a.service).cmp(&(&b.account, &b.mechanism, &b.service)));
+    if !whole {
+        eprintln!(
+            "mailctl: there are more than {MOST_USAGE_ROWS} rows: those with CRAM-MD5 and DIGEST-MD5 are all that come first"
+        );
+    }
     session.output.rows(
         &rows,
         &["LOGIN", "MECHANISM", "SERVICE", "LOGINS", "LAST", "SCRAM KEYS"],

@@ -7,7 +7,7 @@ use clap::Args;
 use serde_json::json;
 
 use crate::auth::{Service, new_session};
-use crate::error::{Failure, REFUSED};
+use crate::error::{Failure, REFUSED, TRY_LATER};
 use crate::output::{Output, clean, wrapped};
 use crate::password::PasswordArgs;
 use crate::session::Session;
@@ -43,7 +43,7 @@ it and where that was found: database, replica (the database is away), state (wh
 logins) or rule. Stored passwords are never shown, only their scheme. A password that is tried costs no delay and
 counts as no failure.
 
-Exit status: 0 the right secret would be let in, 67 it would not.
+Exit status: 0 the right secret would be let in, 67 it would not, 75 nobody can tell now (the database is away).
 
 Examples:
   mailctl explain login alice@example.com
@@ -77,9 +77,10 @@ pub(crate) async fn run(args: LoginArgs, session: &Session) -> Result<(), Failur
         Failure::try_later(clean(&error.to_string()), "look at authd's log and try again")
     })?;
     show(&args, &explanation, &session.output);
-    match explanation.possible {
-        true => Ok(()),
-        false => Err(Failure::said(REFUSED)),
+    match (explanation.possible, explanation.temporary) {
+        (true, _) => Ok(()),
+        (false, true) => Err(Failure::said(TRY_LATER)),
+        (false, false) => Err(Failure::said(REFUSED)),
     }
 }
 
@@ -170,6 +171,7 @@ fn as_json(args: &LoginArgs, explanation: &LoginExplanation) -> serde_json::Valu
         "mechanisms": mechanisms,
         "verdict": explanation.verdict,
         "possible": explanation.possible,
+        "temporary": explanation.temporary,
         "tried": explanation.tried,
     })
 }

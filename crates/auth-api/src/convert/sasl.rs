@@ -167,6 +167,7 @@ impl From<LoginExplanation> for pb::ExplainLoginResponse {
             mechanisms: explanation.mechanisms.into_iter().map(offer).collect(),
             verdict: explanation.verdict,
             possible: explanation.possible,
+            temporary: explanation.temporary,
             tried: explanation.tried,
         }
     }
@@ -190,6 +191,7 @@ impl From<pb::ExplainLoginResponse> for LoginExplanation {
             mechanisms: response.mechanisms.into_iter().map(offer).collect(),
             verdict: response.verdict,
             possible: response.possible,
+            temporary: response.temporary,
             tried: response.tried,
         }
     }

@@ -212,6 +212,9 @@ pub struct ExplainLoginResponse {
     /// What came of the password that was given.
     #[prost(string, optional, tag = "5")]
     pub tried: ::core::option::Option<::prost::alloc::string::String>,
+    /// Whether it is only for now that nobody would be let in: the answer is a temporary failure.
+    #[prost(bool, tag = "6")]
+    pub temporary: bool,
 }
 /// One question of the reasoning.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -27,6 +27,8 @@ struct Explanation<'a> {
 struct Verdict {
     text: String,
     possible: bool,
+    /// Nobody can tell now.
+    temporary: bool,
 }
 
 impl Verdict {
@@ -34,6 +36,16 @@ impl Verdict {
         Self {
             text: text.into(),
             possible: false,
+            temporary: false,
+        }
+    }
+
+    /// Nobody can tell now, for this reason.
+    fn later(reason: impl std::fmt::Display) -> Self {
+        Self {
+            text: format!("a temporary failure: {reason}"),
+            possible: false,
+            temporary: true,
         }
     }
 }
@@ -57,6 +69,7 @@ pub async fn explain(shared: &Arc<Shared>, query: LoginQuery) -> Result<LoginExp
         mechanisms,
         verdict: verdict.text,
         possible: verdict.possible,
+        temporary: verdict.temporary,
         tried,
     })
 }
@@ -103,12 +116,12 @@ impl Explanation<'_> {
             Ok(found) => found,
             Err(error) => {
                 self.say("mailbox", &key, "", "database");
-                return Verdict::no(format!("a temporary failure: {error}"));
+                return Verdict::later(error);
             }
         };
         let unmarked = match site.unmarked_passwords().await {
             Ok(unmarked) => unmarked,
-            Err(error) => return Verdict::no(format!("a temporary failure: {error}")),
+            Err(error) => return Verdict::later(error),
         };
         let verdict = self.row(&site, &key, &found, unmarked).await;
         match offered {
@@ -190,7 +203,7 @@ impl Explanation<'_> {
             Ok(candidates) => candidates,
             Err(reason) => {
                 self.say("password", key, reason.clone(), source);
-                return Verdict::no(format!("a temporary failure: {reason}"));
+                return Verdict::later(reason);
             }
         };
         self.passwords(&candidates, key, source);
@@ -199,7 +212,7 @@ impl Explanation<'_> {
         if let Err(refusal) = self.shared.admitted(row, site, service, Means::Mailbox) {
             return match refusal {
                 Refusal::Denied(reason) => self.seen_from(found, &format!("denied: {reason}")),
-                Refusal::Trouble(reason) => Verdict::no(format!("a temporary failure: {reason}")),
+                Refusal::Trouble(reason) => Verdict::later(reason),
             };
         }
         self.secret(row, unmarked, &candidates, &keys)
@@ -207,10 +220,10 @@ impl Explanation<'_> {
 
     /// A denial, which the replica does not give.
     fn seen_from(&self, found: &Found<LoginRow>, text: &str) -> Verdict {
-        Verdict::no(match found.source {
-            Source::Replica => format!("a temporary failure: the database is away; for the replica: {text}"),
-            Source::Database | Source::Cache => text.to_owned(),
-        })
+        match found.source {
+            Source::Replica => Verdict::later(format_args!("the database is away; for the replica: {text}")),
+            Source::Database | Source::Cache => Verdict::no(text),
+        }
     }
 
     fn flags(&mut self, site: &Site, row: &LoginRow, source: &str) {
@@ -280,7 +293,11 @@ impl Explanation<'_> {
         candidates: &[Candidate],
         keys: &[&'static str],
     ) -> Verdict {
-        let yes = |text: String| Verdict { text, possible: true };
+        let yes = |text: String| Verdict {
+            text,
+            possible: true,
+            temporary: false,
+        };
         let own = candidates.first();
         let scheme = own.map_or("nothing", |own| own.stored.scheme());
         let clear = row::cleartext(row, unmarked).is_some();

@@ -1,13 +1,13 @@
 //! What operators ask: who fails, who uses which mechanism; and that failures be forgotten.
 
 use auth_api::Unavailable;
-use auth_api::sasl::{FailureRecord, MechanismUsage};
+use auth_api::sasl::{FailureRecord, MOST_USAGE_ROWS, MechanismUsage};
 use events::About;
 
 use super::Shared;
 use crate::state;
 
-/// Most rows of a list: what fits an answer.
+/// Most failures of a list.
 const MOST: usize = 20_000;
 
 impl Shared {
@@ -27,11 +27,11 @@ impl Shared {
         count
     }
 
-    /// Who logs in how.
+    /// Who logs in how: those first whose mechanism is to go away.
     pub(super) async fn usage(&self) -> Result<Vec<MechanismUsage>, Unavailable> {
         let rows = self
             .state
-            .read(|db| state::usage(db, MOST))
+            .read(|db| state::usage(db, MOST_USAGE_ROWS))
             .await
             .map_err(|error| Unavailable::new(daemon::describe(&error)))?;
         let record = |row: state::UsageRow| MechanismUsage {

@@ -440,7 +440,9 @@ pub fn usage(db: &Connection, limit: usize) -> rusqlite::Result<Vec<UsageRow>> {
     db.prepare(
         "SELECT account, mechanism, service, count, last,
                 EXISTS (SELECT 1 FROM scram_keys s WHERE s.account = mechanism_usage.account)
-         FROM mechanism_usage ORDER BY account, mechanism, service LIMIT ?1",
+         FROM mechanism_usage
+         ORDER BY mechanism NOT IN ('CRAM-MD5', 'DIGEST-MD5'), mechanism NOT IN ('PLAIN', 'LOGIN'),
+                  account, mechanism, service LIMIT ?1",
     )?
     .query_map(params![int(limit as u64)], |row| {
         Ok(UsageRow {
