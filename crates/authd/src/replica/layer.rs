@@ -201,7 +201,12 @@ impl WithReplica {
             answer = question => match answer {
                 Ok(answer) => return Ok(answer),
                 // The tables answer; the copy may know what this row was.
-                Err(error @ BackendError::Odd(_)) => return Err(error),
+                Err(error @ BackendError::Odd(_)) => {
+                    if self.outage.odd(kind, key, &error.to_string()) {
+                        self.begins(&error);
+                    }
+                    return Err(error);
+                }
                 Err(error) => (error, begin.elapsed() > AT_ONCE),
             },
             () = sleep(self.settings.patience) => {
@@ -230,7 +235,7 @@ impl WithReplica {
         let reason = error.to_string();
         tracing::warn!(
             reason,
-            "the database does not answer: known rows come from the replica"
+            "the database does not answer as it should: known rows come from the replica"
         );
         self.events
             .emit(About::process(), events::authd::Kind::ReplicaInUse { reason });
@@ -239,22 +244,17 @@ impl WithReplica {
         self.tasks.spawn(async move {
             loop {
                 sleep(PROBE).await;
-                let Some((kind, key)) = outage.probe() else {
+                let (Some(trouble), Some((kind, key))) = (outage.trouble(), outage.probe()) else {
                     return;
                 };
                 match timeout(patience, read(&*live, kind, &key)).await {
-                    Ok(Ok(_) | Err(BackendError::Odd(_))) => break,
+                    Ok(Ok(_)) => break,
+                    Ok(Err(BackendError::Odd(_))) if !trouble.unreadable => break,
                     Ok(Err(_)) => outage.refuses(),
                     Err(_) => {}
                 }
             }
-            if let Some((lasted, answers)) = outage.over() {
-                tracing::info!(?lasted, answers, "the database answers again");
-                let after_ms = u64::try_from(lasted.as_millis()).unwrap_or(u64::MAX);
-                let kind = events::authd::Kind::ReplicaLeft { after_ms, answers };
-                events.emit(About::process(), kind);
-                refresher.wake.notify_one();
-            }
+            ends(&outage, &events, &refresher);
         });
     }
 
@@ -303,7 +303,14 @@ impl WithReplica {
         seen: fn(T) -> Seen,
     ) -> Result<Found<T>, BackendError> {
         let error = match self.ask_live(kind, key, question).await {
+            Ok(found) if found.row.is_none() && self.outage.is_unreadable() => {
+                let text = "the tables hold rows that cannot be read: that they lack one says nothing";
+                BackendError::Odd(text.to_owned())
+            }
             Ok(found) => {
+                if found.row.is_some() && self.outage.read() {
+                    ends(&self.outage, &self.events, &self.refresher);
+                }
                 self.record(kind, key, &found, seen);
                 return Ok(found);
             }
@@ -338,6 +345,18 @@ impl WithReplica {
         }
         question.await
     }
+}
+
+/// Tells that the tables are in use again.
+fn ends(outage: &Outage, events: &Log, refresher: &Refresher) {
+    let Some((lasted, answers)) = outage.over() else {
+        return;
+    };
+    tracing::info!(?lasted, answers, "the database answers again");
+    let after_ms = u64::try_from(lasted.as_millis()).unwrap_or(u64::MAX);
+    let kind = events::authd::Kind::ReplicaLeft { after_ms, answers };
+    events.emit(About::process(), kind);
+    refresher.wake.notify_one();
 }
 
 /// Asks the tables a question, for its row or for the sake of being answered.

@@ -1,5 +1,6 @@
 //! Whether the database answers, as far as questions and probes have shown.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -7,6 +8,10 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::directory::pages::Kind;
+
+/// So many different rows that cannot be read, and none that can in between, are no odd rows any more: the tables are
+/// not what they were.
+const UNREADABLE: usize = 3;
 
 /// How the database is.
 #[derive(Debug, Clone, Default)]
@@ -18,6 +23,8 @@ pub struct Trouble {
     /// It lets questions wait: they are not sent to it any more until a probe was answered. Otherwise it
     /// refuses them at once, and each is sent to it first.
     pub waits: bool,
+    /// It answers, but with rows that cannot be read: that it has no row of a key is not believed then.
+    pub unreadable: bool,
     /// Answers given from the copy since then.
     pub answers: u64,
 }
@@ -29,6 +36,10 @@ pub struct Outage {
     /// The question that failed last: the probe.
     failing: Mutex<Option<(Kind, String)>>,
     waits: watch::Sender<bool>,
+    /// Rows that could not be read since one could.
+    odd: Mutex<Vec<(Kind, String)>>,
+    /// Whether there are any, without the lock.
+    any_odd: AtomicBool,
 }
 
 impl Default for Outage {
@@ -37,6 +48,8 @@ impl Default for Outage {
             trouble: Mutex::default(),
             failing: Mutex::default(),
             waits: watch::channel(false).0,
+            odd: Mutex::default(),
+            any_odd: AtomicBool::new(false),
         }
     }
 }
@@ -71,6 +84,39 @@ impl Outage {
         entry.waits |= waits;
         self.waits.send_replace(entry.waits);
         new
+    }
+
+    /// A row could not be read. True where there are so many that this is trouble, and that is news.
+    pub fn odd(&self, kind: Kind, key: &str, reason: &str) -> bool {
+        {
+            let mut odd = self.odd.lock().unwrap_or_else(PoisonError::into_inner);
+            if odd.len() < UNREADABLE && !odd.iter().any(|(of, name)| *of == kind && name == key) {
+                odd.push((kind, key.to_owned()));
+            }
+            self.any_odd.store(true, Ordering::Release);
+            if odd.len() < UNREADABLE {
+                return false;
+            }
+        }
+        let new = self.failed(kind, key, reason, false);
+        if let Some(trouble) = self.lock().as_mut() {
+            trouble.unreadable = true;
+        }
+        new
+    }
+
+    /// A row was read. True where that ends the trouble.
+    pub fn read(&self) -> bool {
+        if !self.any_odd.swap(false, Ordering::AcqRel) {
+            return false;
+        }
+        self.odd.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.is_unreadable()
+    }
+
+    /// Whether the tables answer with rows that cannot be read.
+    pub fn is_unreadable(&self) -> bool {
+        self.lock().as_ref().is_some_and(|trouble| trouble.unreadable)
     }
 
     /// An answer was given from the copy.
@@ -134,5 +180,28 @@ impl Drop for Tasks {
     fn drop(&mut self) {
         let tasks = self.0.get_mut().unwrap_or_else(PoisonError::into_inner);
         tasks.iter().for_each(tokio::task::AbortHandle::abort);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    //! When rows that cannot be read are the tables' trouble.
+
+    use super::*;
+
+    #[test]
+    fn some_odd_rows_and_none_that_can_be_read() {
+        let outage = Outage::default();
+        assert!(!outage.odd(Kind::Mailbox, "a@d.test", "odd") && !outage.odd(Kind::Alias, "a@d.test", "odd"));
+        // The same row again is one row.
+        assert!(!outage.odd(Kind::Alias, "a@d.test", "odd") && !outage.is_unreadable());
+        // One that can be read, and the count begins anew.
+        assert!(!outage.read());
+        assert!(!outage.odd(Kind::Domain, "d.test", "odd") && !outage.odd(Kind::Mailbox, "b@d.test", "odd"));
+        assert!(outage.odd(Kind::Mailbox, "c@d.test", "odd"), "that is news");
+        assert!(outage.is_unreadable() && !outage.waits());
+        assert!(!outage.odd(Kind::Mailbox, "d@d.test", "odd"), "that is none");
+        assert!(outage.read(), "it is over");
+        assert!(outage.over().is_some() && !outage.is_unreadable());
     }
 }
