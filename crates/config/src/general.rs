@@ -32,7 +32,8 @@ pub struct General {
     pub run_dir: AbsolutePath,
     /// Directory of the mail queue.
     pub spool_dir: AbsolutePath,
-    /// Directory of what has to survive a restart beside mail: the SQLite directory.
+    /// Directory of what has to survive a restart beside mail: the SQLite directory, what authd remembers of logins, and the
+    /// replica of the directory.
     pub state_dir: AbsolutePath,
     /// Directory of the decision log: one file of JSON lines for each process.
     pub events_dir: AbsolutePath,

@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use crate::error::{Failure, REFUSED, TRY_LATER};
 use crate::explain_login::{self, LoginArgs};
-use crate::output::{Output, clean, count, local_time, size, wrapped};
+use crate::output::{Output, clean, count, local_time, size, wrapped, wrapped_with};
 use crate::session::Session;
 
 /// Explanations.
@@ -546,13 +546,10 @@ fn print(output: &Output, indent: &str, text: &str, source: &str) {
 
 /// The text, wrapped, with the source of the row behind it.
 fn with_source(output: &Output, indent: &str, text: &str, source: &str) -> Vec<String> {
-    let mut lines = wrapped(indent, text);
-    if source != "rule"
-        && let Some(last) = lines.last_mut()
-    {
-        *last = format!("{last}  {}", output.dim(&format!("({source})")));
+    match source {
+        "rule" => wrapped(indent, text),
+        source => wrapped_with(indent, text, &format!("({source})"), |end| output.dim(end)),
     }
-    lines
 }
 
 #[cfg(test)]

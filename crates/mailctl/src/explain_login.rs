@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::auth::{Service, new_session};
 use crate::error::{Failure, REFUSED, TRY_LATER};
-use crate::output::{Output, clean, wrapped};
+use crate::output::{Output, clean, wrapped_with};
 use crate::password::PasswordArgs;
 use crate::session::Session;
 
@@ -114,12 +114,8 @@ fn show(args: &LoginArgs, explanation: &LoginExplanation, output: &Output) {
             answer => answer,
         };
         let text = format!("{} {}: {answer}", question.question, question.key);
-        let source = output.dim(&format!("  [{}]", question.source));
-        let mut lines = wrapped("  ", &clean(&text));
-        if let Some(last) = lines.last_mut() {
-            last.push_str(&source);
-        }
-        for line in lines {
+        let source = format!("[{}]", question.source);
+        for line in wrapped_with("  ", &clean(&text), &source, |end| output.dim(end)) {
             output.line(&line);
         }
     }

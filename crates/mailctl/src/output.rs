@@ -82,8 +82,19 @@ impl Output {
             return;
         }
         let width = fields.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+        // On a terminal what is longer than a line goes on below itself; a program gets a line for each field.
+        let (indent, terminal) = (" ".repeat(width + 2), std::io::stdout().is_terminal());
         for (name, value) in fields {
-            self.line(format!("{name:width$}  {value}").trim_end());
+            let lines = match terminal {
+                true => wrapped(&indent, value),
+                false => vec![format!("{indent}{value}")],
+            };
+            for (number, line) in lines.iter().enumerate() {
+                match (number, line.strip_prefix(&indent)) {
+                    (0, Some(first)) => self.line(format!("{name:width$}  {first}").trim_end()),
+                    _ => self.line(line),
+                }
+            }
         }
     }
 
@@ -319,17 +330,38 @@ pub(crate) fn wrapped(indent: &str, text: &str) -> Vec<String> {
     wrap(indent, text, usize::from(width()))
 }
 
+/// The same with something behind the last line, which `dim` makes paler; on a line of its own where it does not fit.
+pub(crate) fn wrapped_with(indent: &str, text: &str, end: &str, dim: impl Fn(&str) -> String) -> Vec<String> {
+    let mut lines = wrapped(indent, text);
+    match lines.last_mut() {
+        Some(last) if last.chars().count() + 2 + end.chars().count() <= usize::from(width()) => {
+            *last = format!("{last}  {}", dim(end));
+        }
+        _ => lines.push(format!("{indent}  {}", dim(end))),
+    }
+    lines
+}
+
+/// Breaks at blanks; a list without blanks that is longer than a line after its commas.
 fn wrap(indent: &str, text: &str, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
+    let room = width.saturating_sub(indent.chars().count() + 2);
     for word in text.split(' ') {
-        match lines.last_mut() {
-            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
-                line.push(' ');
-                line.push_str(word);
-            }
-            _ => {
-                let more = if lines.is_empty() { "" } else { "  " };
-                lines.push(format!("{indent}{more}{word}"));
+        let pieces: Vec<&str> = match word.chars().count() > room {
+            true => word.split_inclusive(',').collect(),
+            false => vec![word],
+        };
+        for (number, piece) in pieces.into_iter().enumerate() {
+            let glue = if number == 0 { " " } else { "" };
+            match lines.last_mut() {
+                Some(line) if line.chars().count() + glue.len() + piece.chars().count() <= width => {
+                    line.push_str(glue);
+                    line.push_str(piece);
+                }
+                _ => {
+                    let more = if lines.is_empty() { "" } else { "  " };
+                    lines.push(format!("{indent}{more}{piece}"));
+                }
             }
         }
     }
@@ -371,6 +403,10 @@ mod tests {
         assert_eq!(count(0, "alias"), "0 aliases");
         assert_eq!(count(3, "message"), "3 messages");
         assert_eq!(wrap("> ", "one two three", 10), ["> one two", ">   three"]);
+        assert_eq!(
+            wrap("> ", "to a@x,b@x,c@x,d@x", 10),
+            ["> to a@x,", ">   b@x,", ">   c@x,", ">   d@x"]
+        );
     }
 
     #[test]
