@@ -156,9 +156,11 @@ impl Settings {
             AuthdBackend::Sqlite => Backend::Sqlite(authd.sqlite_path(general)),
             AuthdBackend::Mysql => Backend::Mysql(Box::new(mysql_settings(&authd.mysql)?)),
         };
+        let profile = Profile::new(config).map_err(SettingsError::Statement)?;
         Ok(Self {
             hostname: general.myhostname.as_str().to_owned(),
             rules: Rules {
+                relay_subdomains: matches!(profile, Profile::PostfixAdmin(_)),
                 recipient_delimiter: general.recipient_delimiter.get(),
                 own_domain: general.domain(),
                 own_names: own_names(general),
@@ -171,7 +173,7 @@ impl Settings {
             },
             address_cache_time: authd.address_cache_time.get(),
             backend,
-            profile: Profile::new(config).map_err(SettingsError::Statement)?,
+            profile,
             replica: replica_settings(config),
             admin_mysql,
             auth_failure_delay: (

@@ -1,13 +1,16 @@
 //! What a domain is to us, and where its mail goes (compat.md 1.4, 1.5 and 2.3).
 
 use auth_api::directory::{DomainClass, Refusal};
-use futures_util::future::join;
+use futures_util::future::{join, join_all};
 use mail_types::{Address, Domain, EnhancedStatus};
 
 use super::ask::{Ask, Texts};
 use super::backend::{AliasDomainRow, BackendError, DomainRow, Found};
 use super::transport::Transport;
 use super::{Directory, DirectoryError};
+
+/// How many domains above another are asked for at the same time.
+const PARENTS_TOGETHER: usize = 8;
 
 /// What a domain is to us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,8 +108,11 @@ impl Ask<'_> {
             if let Some(info) = self.mirrored(domain, mirror).await? {
                 return Ok(info);
             }
-            let own = self.can.local_alias && self.directory.is_own(domain);
-            return Ok(DomainInfo::new(if own { Kind::Local } else { Kind::Foreign }));
+            if self.can.local_alias && self.directory.is_own(domain) {
+                return Ok(DomainInfo::new(Kind::Local));
+            }
+            let relay = self.relay_above(name).await?;
+            return Ok(relay.unwrap_or_else(|| DomainInfo::new(Kind::Foreign)));
         };
         if !row.active {
             return Ok(DomainInfo::new(Kind::Inactive));
@@ -133,6 +139,36 @@ impl Ask<'_> {
             backupmx: row.backupmx,
             ..DomainInfo::new(kind)
         })
+    }
+
+    /// The nearest relay domain that a domain without a row lies in (compat.md 2.3: parents match).
+    async fn relay_above(&mut self, name: &str) -> Result<Option<DomainInfo>, DirectoryError> {
+        if !self.directory.rules.relay_subdomains {
+            return Ok(None);
+        }
+        let backend = &*self.directory.backend;
+        // `ALL` is no mail domain.
+        let above: Vec<&str> = parents(name).filter(|parent| *parent != "all").collect();
+        for some in above.chunks(PARENTS_TOGETHER) {
+            let answers = join_all(some.iter().map(|parent| backend.domain(parent))).await;
+            for (parent, found) in some.iter().zip(answers) {
+                let found = found?;
+                let Some(row) = found.row.as_ref().filter(|row| row.active) else {
+                    continue;
+                };
+                let transport = Transport::parse(&row.transport);
+                let backupmx = row.backupmx;
+                if backupmx || transport.relays() {
+                    self.say_domain(parent, &found);
+                    return Ok(Some(DomainInfo {
+                        transport,
+                        backupmx,
+                        ..DomainInfo::new(Kind::Relay)
+                    }));
+                }
+            }
+        }
+        Ok(None)
     }
 
     /// The row of a domain, and the active row that makes it mirror another.

@@ -44,6 +44,9 @@ pub struct Rules {
     pub own_domain: Domain,
     /// Further names of this host, whose addresses are names, too (Postfix: mydestination).
     pub own_names: Vec<Domain>,
+    /// Whether what is below a relay domain is one too (Postfix: relay_domains in parent_domain_matches_subdomains). For
+    /// tables with rows of relay domains; a site's own SQL looks at parents itself.
+    pub relay_subdomains: bool,
     /// Who gets mail for a postmaster that has no row.
     pub postmaster: Address,
     /// The domain of targets like `user#domain@vacation_domain`.

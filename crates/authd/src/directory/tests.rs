@@ -50,6 +50,7 @@ fn rules() -> Rules {
         recipient_delimiter: Some('+'),
         own_domain: Domain::new("own.test").unwrap(),
         own_names: vec![Domain::new("mx.own.test").unwrap()],
+        relay_subdomains: false,
         postmaster: address("boss@d.test"),
         vacation_domain: None,
         expansion_limit: 1000,

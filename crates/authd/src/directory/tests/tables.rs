@@ -9,7 +9,7 @@ use mail_types::{Domain, ReversePath};
 use super::super::backend::AccessTable;
 use super::super::memory::Memory;
 use super::super::{Directory, DirectoryError, Rules, Steps};
-use super::{UNKNOWN, address, deliveries, directory, rules, site};
+use super::{Asked, UNKNOWN, address, deliveries, directory, rules, site};
 
 #[tokio::test]
 async fn transports_by_the_order_of_their_keys() {
@@ -504,5 +504,50 @@ async fn local_delivery_is_for_the_own_domain_only() {
     assert_eq!(
         deliveries(memory(), "nobody@l.test").await,
         ["550 5.1.1 User unknown in local recipient table"]
+    );
+}
+
+/// compat.md 2.3: relay_domains is in parent_domain_matches_subdomains, virtual_mailbox_domains is not.
+#[tokio::test]
+async fn what_lies_below_a_relay_domain() {
+    let memory = Memory::default()
+        .domain("backup.test", "")
+        .with_domain("backup.test", |row| row.backupmx = true)
+        .domain("off.test", "")
+        .with_domain("off.test", |row| {
+            row.backupmx = true;
+            row.active = false;
+        })
+        .domain("hub.test", "smtp:[10.0.0.1]")
+        .domain("d.test", "virtual")
+        .domain("all", "smtp:[10.0.0.2]");
+    let memory = Arc::new(memory);
+    let below = Rules {
+        relay_subdomains: true,
+        ..rules()
+    };
+    let directory = Asked::new(memory.clone(), below);
+    let class = async |directory: &Asked, text: &str| {
+        let recipient = Recipient::Address(address(text));
+        directory.resolve(&recipient).await.unwrap().class
+    };
+    for (text, expected) in [
+        ("u@backup.test", DomainClass::Relay),
+        ("u@sub.backup.test", DomainClass::Relay),
+        ("u@a.b.c.d.e.f.g.h.i.j.backup.test", DomainClass::Relay),
+        ("u@sub.hub.test", DomainClass::Relay),
+        ("u@sub.off.test", DomainClass::Foreign),
+        ("u@sub.d.test", DomainClass::Foreign),
+        ("u@notbackup.test", DomainClass::Foreign),
+        ("u@host.all", DomainClass::Foreign),
+    ] {
+        assert_eq!(class(&directory, text).await, expected, "{text}");
+    }
+    let route = directory.route(&address("u@sub.hub.test")).await.unwrap();
+    assert!(route.to_string().contains("10.0.0.1"), "{route}");
+    // Tables of transports only name no relay domains.
+    assert_eq!(
+        class(&Asked::new(memory, rules()), "u@sub.backup.test").await,
+        DomainClass::Foreign
     );
 }
