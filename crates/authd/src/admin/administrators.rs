@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use auth_api::admin::{AdminError, AdministratorRecord, AdministratorUpdate, NewAdministrator, Page, Which};
 use mail_types::{Domain, Secret};
 
-use super::pages::{Source, marks};
+use super::domains;
+use super::pages::Source;
 use super::sql::{Change, Set, Tables};
-use super::{admin_error, domains};
 use crate::database::values::{flag, text};
 use crate::database::{Arg, Statement, Value};
 
@@ -26,28 +26,20 @@ pub async fn list(
     which: &Which,
     after: Option<&str>,
 ) -> Result<Page<AdministratorRecord>, AdminError> {
-    if !tables.schema.has_table("admin") {
-        let rows = Vec::new();
-        return Ok(Page { rows, next: None });
-    }
     let columns = format!("`active`, {}", tables.column("admin", "superadmin", "0"));
     let raw = tables.page(&ADMINISTRATORS, &columns, which, after).await?;
-    let keys = raw.keys().into_iter().map(Arg::from).collect::<Vec<_>>();
+    let rows = tables
+        .among("domain_admins", "username", "`domain`, `active`", &raw.keys())
+        .await?;
     let mut owned: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    if !keys.is_empty() {
-        let sql = format!(
-            "SELECT `username`, `domain`, `active` FROM <domain_admins> WHERE `username` IN ({}) \
-             ORDER BY `domain`",
-            marks(keys.len())
-        );
-        for row in tables.select(&sql, keys).await.map_err(admin_error)? {
-            if let (Some(name), Some(domain)) = (text(row.first()), text(row.get(1)))
-                && row.get(2).and_then(flag) == Some(true)
-            {
-                owned.entry(name.to_lowercase()).or_default().push(domain);
-            }
+    for row in rows {
+        if let (Some(name), Some(domain)) = (text(row.first()), text(row.get(1)))
+            && row.get(2).and_then(flag) == Some(true)
+        {
+            owned.entry(name.to_lowercase()).or_default().push(domain);
         }
     }
+    owned.values_mut().for_each(|domains| domains.sort());
     Ok(raw.read("admin", |row| record(row, &owned)))
 }
 

@@ -6,11 +6,11 @@
 use auth_api::admin::{AdminError, Which};
 use mail_types::Domain;
 
-use super::domains;
-use super::pages::{Source, marks};
+use super::pages::Source;
 use super::sql::{Change, Tables};
+use super::{domains, mailboxes};
 use crate::database::values::text;
-use crate::database::{Arg, Statement};
+use crate::database::{Arg, Statement, marks};
 
 /// Tables whose rows name their domain, with the tables that have rows by the same key. The notifications
 /// first: they refer to vacation.
@@ -19,19 +19,7 @@ const TABLES: [(Source<'_>, &[(&str, &str)]); 3] = [
         source("vacation", "email"),
         &[("vacation_notification", "on_vacation")],
     ),
-    (
-        source("mailbox", "username"),
-        &[
-            ("vacation_notification", "on_vacation"),
-            ("vacation", "email"),
-            ("quota", "username"),
-            ("quota2", "username"),
-            ("fetchmail", "mailbox"),
-            ("mailbox_app_password", "username"),
-            ("totp_exception_address", "username"),
-            ("dkim_signing", "author"),
-        ],
-    ),
+    (source("mailbox", "username"), &mailboxes::HANGING),
     (source("alias", "address"), &[("dkim_signing", "author")]),
 ];
 

@@ -19,6 +19,19 @@ const MAILBOXES: Source<'_> = Source {
     domain: "domain",
 };
 
+/// What goes with a mailbox: the tables with rows by its address, and the columns that hold it. The notifications first:
+/// they refer to vacation.
+pub const HANGING: [(&str, &str); 8] = [
+    ("vacation_notification", "on_vacation"),
+    ("vacation", "email"),
+    ("quota", "username"),
+    ("quota2", "username"),
+    ("fetchmail", "mailbox"),
+    ("mailbox_app_password", "username"),
+    ("totp_exception_address", "username"),
+    ("dkim_signing", "author"),
+];
+
 /// Mailboxes by address.
 pub async fn list(
     tables: &Tables<'_>,
@@ -280,22 +293,8 @@ pub async fn update(
 pub async fn delete(tables: &Tables<'_>, address: &Address) -> Result<Change, AdminError> {
     let key = check_exists(tables, address).await?;
     let mut statements = vec![tables.hold("mailbox", "username", &key)];
-    let hanging = [
-        ("vacation_notification", "on_vacation"),
-        ("vacation", "email"),
-        ("quota", "username"),
-        ("quota2", "username"),
-        ("fetchmail", "mailbox"),
-        ("mailbox_app_password", "username"),
-        ("totp_exception_address", "username"),
-        ("dkim_signing", "author"),
-        ("alias", "address"),
-    ];
-    statements.extend(
-        hanging
-            .into_iter()
-            .filter_map(|(table, column)| tables.delete(table, column, &key)),
-    );
+    let hanging = HANGING.into_iter().chain([("alias", "address")]);
+    statements.extend(hanging.filter_map(|(table, column)| tables.delete(table, column, &key)));
     statements.extend(mentions(tables, &key).await?);
     statements.extend(tables.delete("mailbox", "username", &key).map(Statement::one));
     let domain = address.domain().as_str();

@@ -21,10 +21,6 @@ pub async fn list(
     which: &Which,
     after: Option<&str>,
 ) -> Result<Page<AliasDomainRecord>, AdminError> {
-    if !tables.schema.has_table("alias_domain") {
-        let rows = Vec::new();
-        return Ok(Page { rows, next: None });
-    }
     let raw = tables
         .page(&MIRRORS, "`target_domain`, `active`", which, after)
         .await?;

@@ -8,7 +8,7 @@ use auth_api::admin::{AdminError, Page, Which};
 use super::admin_error;
 use super::sql::{Tables, records};
 use crate::database::values::text;
-use crate::database::{Arg, DbError, Dialect, Value};
+use crate::database::{Arg, DbError, Dialect, Value, marks};
 
 /// Rows of a page.
 pub const ROWS: usize = 1_000;
@@ -24,6 +24,7 @@ pub struct Source<'a> {
 }
 
 /// The rows of a page as the database gives them, the key first.
+#[derive(Default)]
 pub struct Raw {
     pub rows: Vec<Vec<Value>>,
     /// What the next page begins after.
@@ -61,12 +62,7 @@ impl Tables<'_> {
             Which::All => None,
             Which::Domain(name) => Some((format!("`{domain}` = ?"), Arg::from(name.as_str()))),
             // The database would not even compare it.
-            Which::One(name) if !holds(key, name) => {
-                return Ok(Raw {
-                    rows: Vec::new(),
-                    next: None,
-                });
-            }
+            Which::One(name) if !holds(key, name) => return Ok(Raw::default()),
             Which::One(name) => Some((format!("`{key}` = ?"), Arg::from(name.as_str()))),
         };
         let mut raw = self.page_where(table, key, columns, condition, after).await?;
@@ -79,7 +75,7 @@ impl Tables<'_> {
         Ok(raw)
     }
 
-    /// The same for any condition.
+    /// The same for any condition. No rows where there is no such table: not every version has each.
     pub async fn page_where(
         &self,
         table: &str,
@@ -88,6 +84,9 @@ impl Tables<'_> {
         condition: Option<(String, Arg)>,
         after: Option<&str>,
     ) -> Result<Raw, AdminError> {
+        if !self.schema.has(table, key) {
+            return Ok(Raw::default());
+        }
         let (mut conditions, mut args): (Vec<String>, Vec<Arg>) = condition.into_iter().unzip();
         if let Some(after) = after {
             conditions.push(format!("`{key}` > ?"));
@@ -161,9 +160,4 @@ impl Tables<'_> {
         );
         self.select(&sql, wanted).await.map_err(admin_error)
     }
-}
-
-/// So many `?`.
-pub fn marks(count: usize) -> String {
-    vec!["?"; count].join(", ")
 }

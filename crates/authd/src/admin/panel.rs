@@ -19,10 +19,6 @@ pub async fn fetchmail(
     which: &Which,
     after: Option<&str>,
 ) -> Result<Page<FetchmailRecord>, AdminError> {
-    if !tables.schema.has_table("fetchmail") {
-        let rows = Vec::new();
-        return Ok(Page { rows, next: None });
-    }
     let condition = match which {
         Which::All => None,
         // Older tables have no column for the domain. Domains are ASCII, so bytes are characters.

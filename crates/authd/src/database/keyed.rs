@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use super::schema::{Charset, Needed, Schema, TableNames};
 use super::values::{text, text_or_empty};
-use super::{Arg, Database, DbError, Dialect, Value};
+use super::{Arg, Database, DbError, Dialect, Value, marks};
 use crate::directory::backend::{BackendError, Found};
 use crate::directory::pages::{Listed, Page, PageRequest};
 
@@ -114,6 +114,12 @@ impl Question {
         (sql, args)
     }
 
+    /// What the column with the key can hold; `None`: it is not there.
+    fn key_charset(&self, schema: &Schema) -> Option<Charset> {
+        let is_there = schema.has(self.table, self.key);
+        is_there.then(|| schema.charset(self.table, self.key))
+    }
+
     /// The error about a row that cannot be read.
     pub fn odd(&self, key: &str) -> BackendError {
         BackendError::Odd(format!(
@@ -148,7 +154,7 @@ struct Statements {
     /// For each question and number of keys.
     texts: HashMap<(Question, usize), Arc<Statement>>,
     /// Those about several tables.
-    joined: HashMap<Vec<Question>, Arc<Statement>>,
+    joined: HashMap<Vec<Question>, Arc<Joined>>,
 }
 
 impl Statements {
@@ -173,19 +179,15 @@ impl Statements {
 struct Statement {
     sql: String,
     args: Vec<Arg>,
-    /// What the column with the key can hold.
-    charset: Charset,
+    /// What the column with the key can hold; `None`: there is no such table.
+    charset: Option<Charset>,
 }
 
-impl Statement {
-    /// About several tables: who asks knows what their columns can hold.
-    fn joined(sql: String) -> Self {
-        Self {
-            sql,
-            args: Vec::new(),
-            charset: Charset::Unicode,
-        }
-    }
+/// A question about a key in each of several tables.
+struct Joined {
+    sql: String,
+    /// What the column with the key of each can hold; `None`: there is no such table, and it is not asked.
+    charsets: Vec<Option<Charset>>,
 }
 
 impl Keyed {
@@ -299,15 +301,14 @@ impl Keyed {
             }
         }
         let (mut sql, args) = question.select(self.database.dialect(), schema);
-        let marks = vec!["?"; places].join(", ");
         sql.push_str(&match places {
             1 => format!("`{}` = ?", question.key),
-            _ => format!("`{}` IN ({marks})", question.key),
+            _ => format!("`{}` IN ({})", question.key, marks(places)),
         });
         let statement = Arc::new(Statement {
             sql,
             args,
-            charset: schema.charset(question.table, question.key),
+            charset: question.key_charset(schema),
         });
         let mut statements = self.statements.write().unwrap_or_else(PoisonError::into_inner);
         statements.make_for(schema);
@@ -323,9 +324,6 @@ impl Keyed {
     ) -> Result<ByKey, DbError> {
         let schema = self.schema().await?;
         let mut found = ByKey::new();
-        if !schema.has(question.table, question.key) {
-            return Ok(found);
-        }
         let mut keys: Vec<&str> = keys.into_iter().collect();
         if keys.len() > 1 {
             keys.sort_unstable();
@@ -335,11 +333,8 @@ impl Keyed {
             // Few different statements, so that the database keeps them prepared; the last key is repeated.
             let places = chunk.len().next_power_of_two();
             let statement = self.statement(&schema, question, places);
-            let chunk: Vec<&str> = chunk
-                .iter()
-                .copied()
-                .filter(|key| statement.charset.holds(key))
-                .collect();
+            let Some(charset) = statement.charset else { break };
+            let chunk: Vec<&str> = chunk.iter().copied().filter(|key| charset.holds(key)).collect();
             let Some(last) = chunk.last() else { continue };
             let mut args = statement.args.clone();
             let padded = chunk

@@ -196,3 +196,8 @@ pub trait Database: Send + Sync + 'static {
         Vec::new()
     }
 }
+
+/// So many `?`, for the values of an `IN (...)`.
+pub fn marks(count: usize) -> String {
+    vec!["?"; count].join(", ")
+}

@@ -2,8 +2,8 @@
 
 use std::sync::{Arc, PoisonError};
 
-use super::{Keyed, Question, Statement};
-use crate::database::schema::Schema;
+use super::{Joined, Keyed, Question};
+use crate::database::schema::{Charset, Schema};
 use crate::database::values::text;
 use crate::database::{Arg, DbError, Value};
 
@@ -17,29 +17,17 @@ impl Keyed {
     /// The answer has always one row, whatever is there: neither its time nor its length tells what is missing.
     pub async fn together(&self, parts: &[(&Question, &str)]) -> Result<Option<Together>, DbError> {
         let schema = self.schema().await?;
-        let asked: Vec<bool> = parts
-            .iter()
-            .map(|(question, _)| schema.has(question.table, question.key))
-            .collect();
-        let mut questions = Vec::with_capacity(parts.len());
-        for ((question, key), asked) in parts.iter().zip(&asked) {
-            if !asked {
-                continue;
-            }
-            if !schema.charset(question.table, question.key).holds(key) {
+        let joined = self.joined_statement(&schema, parts.iter().map(|(question, _)| **question).collect());
+        let mut args = Vec::with_capacity(parts.len());
+        for ((question, key), charset) in parts.iter().zip(&joined.charsets) {
+            let Some(charset) = charset else { continue };
+            if !charset.holds(key) {
                 return Ok(None);
             }
-            questions.push(**question);
+            args.push(Arg::from(*key));
+            args.extend(question.only.map(|(_, value)| Arg::from(value)));
         }
-        let statement = self.joined_statement(&schema, questions);
-        let mut args = Vec::with_capacity(parts.len());
-        for ((question, key), asked) in parts.iter().zip(&asked) {
-            if *asked {
-                args.push(Arg::from(*key));
-                args.extend(question.only.map(|(_, value)| Arg::from(value)));
-            }
-        }
-        let mut rows = match self.select(&statement.sql, args).await {
+        let mut rows = match self.select(&joined.sql, args).await {
             Err(DbError::Charset(_)) => return Ok(None),
             rows => rows?,
         };
@@ -48,8 +36,8 @@ impl Keyed {
         };
         let mut values = row.into_iter();
         let mut found = Together::with_capacity(parts.len());
-        for ((question, key), asked) in parts.iter().zip(asked) {
-            if !asked {
+        for ((question, key), charset) in parts.iter().zip(&joined.charsets) {
+            if charset.is_none() {
                 found.push(None);
                 continue;
             }
@@ -61,18 +49,23 @@ impl Keyed {
         Ok(Some(found))
     }
 
-    fn joined_statement(&self, schema: &Arc<Schema>, questions: Vec<Question>) -> Arc<Statement> {
+    fn joined_statement(&self, schema: &Arc<Schema>, questions: Vec<Question>) -> Arc<Joined> {
         {
             let statements = self.statements.read().unwrap_or_else(PoisonError::into_inner);
             if statements.are_for(schema)
-                && let Some(statement) = statements.joined.get(&questions)
+                && let Some(joined) = statements.joined.get(&questions)
             {
-                return statement.clone();
+                return joined.clone();
             }
         }
         let dialect = self.database.dialect();
+        let charsets: Vec<Option<Charset>> = questions.iter().map(|one| one.key_charset(schema)).collect();
         let (mut columns, mut joins) = (Vec::new(), String::new());
-        for (number, question) in questions.iter().enumerate() {
+        let there = questions
+            .iter()
+            .zip(&charsets)
+            .filter(|(_, charset)| charset.is_some());
+        for (number, (question, _)) in there.enumerate() {
             let of = format!("t{number}.");
             columns.push(format!("{of}`{}`", question.key));
             let of_table = |column: &super::Column| column.sql(dialect, schema, question.table, &of);
@@ -90,10 +83,10 @@ impl Keyed {
             "SELECT {} FROM (SELECT 1 AS one) AS one{joins}",
             columns.join(", ")
         );
-        let statement = Arc::new(Statement::joined(sql));
+        let joined = Arc::new(Joined { sql, charsets });
         let mut statements = self.statements.write().unwrap_or_else(PoisonError::into_inner);
         statements.make_for(schema);
-        statements.joined.insert(questions, statement.clone());
-        statement
+        statements.joined.insert(questions, joined.clone());
+        joined
     }
 }
