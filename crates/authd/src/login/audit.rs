@@ -1,7 +1,7 @@
 //! One attempt to log in, as the decision log tells it: who, from where, how, under which TLS, and what came
 //! of it. Never a secret.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use auth_api::sasl::{LoginContext, LoginStep};
@@ -48,18 +48,19 @@ impl Attempt {
 
     /// Whether the account logged in from there lately. Trouble is a no.
     pub(super) async fn is_known(&self, account: &str) -> bool {
-        let asked = |known: &Mutex<Option<(String, bool)>>| {
-            known.lock().unwrap_or_else(PoisonError::into_inner).clone()
-        };
-        if let Some((of, known)) = asked(&self.known)
+        if let Some((of, known)) = &*self.memory()
             && of == account
         {
-            return known;
+            return *known;
         }
         let (network, now) = (self.network().to_string(), self.shared.now());
         let known = self.shared.state.is_known(account, &network, now).await;
-        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some((account.to_owned(), known));
+        *self.memory() = Some((account.to_owned(), known));
         known
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Option<(String, bool)>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Tells of a success, and remembers it.
@@ -108,16 +109,7 @@ impl Attempt {
         } else {
             self.count(login).await
         };
-        self.emit(Kind::LoginDenied {
-            service: self.context.service.clone(),
-            client: self.client(),
-            mechanism: self.mechanism.clone(),
-            login: login.map(str::to_owned),
-            reason: reason.to_owned(),
-            delay_ms: u64::try_from(delay.as_millis()).unwrap_or(u64::MAX),
-            source: source.map(|source| source.as_str().to_owned()),
-            tls: self.tls(),
-        });
+        self.tell_denial(login, reason, delay, source);
         LoginStep::Denied {
             delay,
             reason: reason.to_owned(),
@@ -130,22 +122,26 @@ impl Attempt {
     /// program and no guess, so it neither counts nor waits.
     pub(super) fn server_first(&self) -> LoginStep {
         let reason = "an initial response, and in this mechanism the server speaks first".to_owned();
-        self.emit(Kind::LoginDenied {
-            service: self.context.service.clone(),
-            client: self.client(),
-            mechanism: self.mechanism.clone(),
-            login: None,
-            reason: reason.clone(),
-            delay_ms: 0,
-            source: None,
-            tls: self.tls(),
-        });
+        self.tell_denial(None, &reason, Duration::ZERO, None);
         LoginStep::Denied {
             delay: Duration::ZERO,
             reason,
             no_mechanism: false,
             malformed: true,
         }
+    }
+
+    fn tell_denial(&self, login: Option<&str>, reason: &str, delay: Duration, source: Option<Source>) {
+        self.emit(Kind::LoginDenied {
+            service: self.context.service.clone(),
+            client: self.client(),
+            mechanism: self.mechanism.clone(),
+            login: login.map(str::to_owned),
+            reason: reason.to_owned(),
+            delay_ms: u64::try_from(delay.as_millis()).unwrap_or(u64::MAX),
+            source: source.map(|source| source.as_str().to_owned()),
+            tls: self.tls(),
+        });
     }
 
     /// Counts a failure; the result is how long to wait after it.
